@@ -1,0 +1,48 @@
+"""Flags that several binaries share, defined once."""
+
+from __future__ import annotations
+
+from absl import flags
+
+from hierkeras.tree.routing import ROUTING_RULES
+
+WORKDIR = flags.DEFINE_string(
+    "workdir",
+    None,
+    "Work directory: models, generations, TensorBoard. Any path that "
+    "etils.epath takes.",
+    required=True,
+)
+DATASET = flags.DEFINE_string(
+    "dataset",
+    None,
+    "Images: digits, folder:PATH, tfds:NAME or npz:FILE. A work directory "
+    "remembers its own.",
+)
+ROUTING = flags.DEFINE_enum(
+    "routing",
+    None,
+    list(ROUTING_RULES),
+    "How a tree answers: hard (the paper's), soft or fused. A work directory "
+    "remembers its own; hard in a new one.",
+)
+BEAM_WIDTH = flags.DEFINE_integer(
+    "beam_width",
+    None,
+    "Most children that run for an image at one branch, with soft and fused "
+    "routing. A work directory remembers its own; 2 in a new one.",
+    lower_bound=1,
+)
+CACHE = flags.DEFINE_enum(
+    "cache",
+    "auto",
+    ["auto", "memory", "none"],
+    "Whether decoded images are kept in memory; auto: if they fit into half "
+    "of what is free.",
+)
+FORMAT = flags.DEFINE_enum(
+    "format",
+    "text",
+    ["text", "json"],
+    "Of the result on stdout.",
+)

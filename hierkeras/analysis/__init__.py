@@ -1,0 +1,1 @@
+"""What a tree gets right and wrong, and pictures of it."""

@@ -1,0 +1,148 @@
+"""What a tree and its models answer for each image, as small arrays."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from hierkeras.training.predictor import Predictor
+from hierkeras.tree import nodes
+from hierkeras.tree.routing import ROUTING_RULES, Routing, route
+
+# Images whose softmax outputs are held at a time.
+_CHUNK = 8192
+_TOP = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """The answers of one classifier for n images.
+
+    Args:
+        named: int array of shape (n,), the most probable class.
+        confidence: float array of shape (n,), its probability in [0, 1].
+        in_top5: bool array of shape (n,), whether the true class is among
+            the five most probable.
+    """
+
+    named: np.ndarray
+    confidence: np.ndarray
+    in_top5: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class TreeAnswers:
+    """The answers of a tree for n images.
+
+    Args:
+        by_routing: Routing rule to answers; classes count as in
+            `tree.classes`.
+        leaves: int array of shape (n,), the leaf, as an index into
+            `tree.leaves`, that hard routing takes.
+        own_leaf: int array of shape (n,), the class that the leaf of the
+            true class names when it is asked directly.
+        images_run: Node name to the number of images that its model ran for
+            under the tree's routing.
+    """
+
+    by_routing: dict[str, Answers]
+    leaves: np.ndarray
+    own_leaf: np.ndarray
+    images_run: dict[str, int]
+
+
+def answer(
+    tree: nodes.Tree,
+    indices: np.ndarray,
+    labels: np.ndarray,
+    predictor: Predictor,
+    routing: Routing,
+    rules: Sequence[str] = ROUTING_RULES,
+) -> TreeAnswers:
+    """Runs a tree on images, a few thousand at a time.
+
+    Args:
+        tree: The tree.
+        indices: int64 array of shape (n,), examples of the catalogue.
+        labels: int array of shape (n,), their classes as positions in
+            `tree.classes`.
+        predictor: Runs the models.
+        routing: The tree's routing.
+        rules: Routing rules to answer by; the tree's own must be among them.
+    """
+    images_run: collections.Counter[str] = collections.Counter()
+    parts = []
+    for start in range(0, len(indices), _CHUNK):
+        rows = indices[start : start + _CHUNK]
+        true = labels[start : start + _CHUNK]
+        by_routing = {}
+        for rule in rules:
+            counted = _Counted(predictor)
+            routed = route(
+                tree, counted, rows, dataclasses.replace(routing, rule=rule)
+            )
+            by_routing[rule] = _answers(routed.probabilities, true)
+            if rule == routing.rule:
+                images_run.update(counted.images)
+        own = _own_leaf(tree, rows, true, predictor)
+        parts.append((by_routing, routed.leaves, own))
+        predictor.forget_outputs()
+    return TreeAnswers(
+        by_routing={
+            rule: Answers(
+                *(
+                    np.concatenate([getattr(p[0][rule], f.name) for p in parts])
+                    for f in dataclasses.fields(Answers)
+                )
+            )
+            for rule in rules
+        },
+        leaves=np.concatenate([part[1] for part in parts]),
+        own_leaf=np.concatenate([part[2] for part in parts]),
+        images_run=dict(images_run),
+    )
+
+
+class _Counted:
+    """Runs nodes and counts the images that each ran for."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self.images: collections.Counter[str] = collections.Counter()
+
+    def __call__(self, node: nodes.Node, rows: np.ndarray) -> np.ndarray:
+        self.images[node.name] += len(rows)
+        return self._predictor.node_probabilities(node, rows)
+
+
+def _answers(probabilities: np.ndarray, labels: np.ndarray) -> Answers:
+    rows = np.arange(len(labels))
+    named = probabilities.argmax(axis=1)
+    own = probabilities[rows, labels][:, None]
+    # Ties count against the classifier, and a class without any probability
+    # is not among the five, as with hard routing into a small leaf.
+    rank = (probabilities >= own).sum(axis=1)
+    return Answers(
+        named=named,
+        confidence=probabilities[rows, named],
+        in_top5=(rank <= _TOP) & (own[:, 0] > 0),
+    )
+
+
+def _own_leaf(
+    tree: nodes.Tree,
+    rows: np.ndarray,
+    labels: np.ndarray,
+    predictor: Predictor,
+) -> np.ndarray:
+    position = {name: i for i, name in enumerate(tree.classes)}
+    named = np.zeros(len(rows), np.int64)
+    for leaf in tree.leaves:
+        columns = np.array([position[name] for name in leaf.classes])
+        here = np.flatnonzero(np.isin(labels, columns))
+        outputs = predictor.node_probabilities(leaf, rows[here])
+        named[here] = columns[outputs.argmax(axis=1)]
+    return named

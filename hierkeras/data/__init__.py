@@ -1,0 +1,1 @@
+"""Sources of images, streams of classes, splits and the tf.data pipeline."""

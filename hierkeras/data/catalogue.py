@@ -1,0 +1,197 @@
+"""What a source holds, example by example, without the images."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hierkeras._errors import UserError
+
+SPLITS = ("train", "validation", "test")
+EXCLUDED = -1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Catalogue:
+    """A table with one row for each example of a source.
+
+    The position of a row is the example's index wherever the data package
+    speaks of indices.
+
+    Args:
+        class_names: names of the classes, in the source's order.
+        keys: str array of shape (n,): the stable and unique name of each
+            example, such as "train/bee/n1_0.JPEG".
+        labels: int32 array of shape (n,): index into `class_names`, -1 for an
+            example of a class that is left out.
+        splits: int8 array of shape (n,): index into `SPLITS`, -1 for an
+            excluded example.
+        digests: array of shape (n,): something cheap that changes with the
+            content of the example, such as a file's size.
+
+    Raises:
+        ValueError: if the arrays differ in length.
+    """
+
+    class_names: tuple[str, ...]
+    keys: npt.NDArray[np.str_]
+    labels: npt.NDArray[np.int32]
+    splits: npt.NDArray[np.int8]
+    digests: npt.NDArray[Any]
+
+    def __post_init__(self) -> None:
+        columns = (self.keys, self.labels, self.splits, self.digests)
+        if len({len(column) for column in columns}) != 1:
+            raise ValueError(
+                "Expected columns of one length. Received: "
+                f"{[len(column) for column in columns]}"
+            )
+
+    def indices(
+        self, split: str, classes: Sequence[str]
+    ) -> npt.NDArray[np.int64]:
+        """Returns the examples of one split and some classes.
+
+        Args:
+            split: one of `SPLITS`.
+            classes: names of classes, in any order.
+
+        Returns:
+            Sorted int64 array of indices.
+
+        Raises:
+            UserError: if the source has no class of one of the names.
+            ValueError: if there is no such split.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"Expected one of {SPLITS}. Received: {split!r}")
+        wanted = self._positions(classes) >= 0
+        in_split = self.splits == SPLITS.index(split)
+        return np.flatnonzero(wanted & in_split)
+
+    def labels_among(
+        self, indices: npt.NDArray[np.int64], classes: Sequence[str]
+    ) -> npt.NDArray[np.int32]:
+        """Returns each example's class as a position in `classes`.
+
+        Args:
+            indices: int array of shape (n,).
+            classes: names of classes.
+
+        Returns:
+            int32 array of shape (n,).
+
+        Raises:
+            UserError: if the source has no class of one of the names.
+            ValueError: if an example is of none of the classes.
+        """
+        positions = self._positions(classes)[indices]
+        if (positions < 0).any():
+            stray = self.keys[indices[positions < 0][0]]
+            raise ValueError(
+                f"Expected examples of {len(classes)} given classes only. "
+                f"Received: {stray}"
+            )
+        return positions
+
+    def counts(self, classes: Sequence[str]) -> dict[str, dict[str, int]]:
+        """Returns the number of images by class and split.
+
+        Args:
+            classes: names of classes.
+
+        Returns:
+            A dictionary from class to a dictionary from split to number.
+
+        Raises:
+            UserError: if the source has no class of one of the names.
+        """
+        positions = self._positions(classes)
+        used = (positions >= 0) & (self.splits >= 0)
+        table = np.zeros((len(classes), len(SPLITS)), np.int64)
+        np.add.at(table, (positions[used], self.splits[used]), 1)
+        return {
+            name: dict(zip(SPLITS, row.tolist(), strict=True))
+            for name, row in zip(classes, table, strict=True)
+        }
+
+    def fingerprint(self, classes: Sequence[str]) -> str:
+        """Returns a hash of what a model of these classes learns from.
+
+        It covers the names of the classes and the key, split and digest of
+        their training and validation examples; neither the order of
+        `classes`, nor other classes, nor the test split matter.
+
+        Args:
+            classes: names of classes.
+
+        Returns:
+            64 hexadecimal digits.
+
+        Raises:
+            UserError: if the source has no class of one of the names.
+        """
+        positions = self._positions(classes)
+        learnt = np.isin(
+            self.splits, [SPLITS.index("train"), SPLITS.index("validation")]
+        )
+        lines = [f"class\0{name}" for name in classes]
+        lines += [
+            f"example\0{classes[positions[i]]}\0{self.splits[i]}"
+            f"\0{self.keys[i]}\0{self.digests[i]}"
+            for i in np.flatnonzero((positions >= 0) & learnt)
+        ]
+        # "\0" cannot occur in a file name; "\0\0" ends a line.
+        text = "\0\0".join(sorted(lines))
+        return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+
+    def excluding(self, indices: npt.NDArray[np.int64]) -> Catalogue:
+        """Returns a catalogue in which some examples belong to no split.
+
+        Args:
+            indices: int array of the examples to leave out.
+        """
+        splits = self.splits.copy()
+        splits[indices] = EXCLUDED
+        return dataclasses.replace(self, splits=splits)
+
+    def restricted_to(self, classes: Sequence[str]) -> Catalogue:
+        """Returns a catalogue of some classes, in the order given.
+
+        The rows stay in place, so that indices keep their meaning; those of
+        other classes belong to no class and no split.
+
+        Args:
+            classes: names of classes.
+
+        Raises:
+            UserError: if the source has no class of one of the names.
+        """
+        positions = self._positions(classes)
+        return dataclasses.replace(
+            self,
+            class_names=tuple(classes),
+            labels=positions,
+            splits=np.where(positions < 0, EXCLUDED, self.splits).astype(
+                np.int8
+            ),
+        )
+
+    def _positions(self, classes: Sequence[str]) -> npt.NDArray[np.int32]:
+        """Returns every example's position in `classes`, -1 where none."""
+        labels = {name: label for label, name in enumerate(self.class_names)}
+        # One place more than there are classes: label -1 looks up the last.
+        table = np.full(len(self.class_names) + 1, -1, np.int32)
+        for position, name in enumerate(classes):
+            if name not in labels:
+                raise UserError(
+                    f"The data set has no class {name!r} among its "
+                    f"{len(self.class_names)}; name one that it has."
+                )
+            table[labels[name]] = position
+        return table[self.labels]

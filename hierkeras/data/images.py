@@ -1,0 +1,373 @@
+"""From encoded images to batches that a model can learn from."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from typing import Final, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+import tensorflow as tf
+
+from hierkeras._errors import UsageError, UserError
+from hierkeras.data import pipeline
+from hierkeras.data.augment import random_shift_and_flip
+from hierkeras.data.memory import ImageMemory, on_host
+from hierkeras.data.source import Source
+
+Cache = Literal["auto", "memory", "none"]
+Indices = npt.NDArray[np.int64]
+Labels = npt.NDArray[np.int32]
+
+_CHANNELS: Final = 3
+_DECODE_BATCH: Final = 256
+# He et al. 2016 shift CIFAR's images of 32 pixels by up to 4.
+_SHIFT_DIVISOR: Final = 8
+_UNKNOWN, _READABLE, _UNREADABLE = range(3)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unreadable:
+    """An image that cannot be decoded.
+
+    Attributes:
+        index: its position in the catalogue.
+        key: its name in the catalogue.
+        reason: one line.
+    """
+
+    index: int
+    key: str
+    reason: str
+
+
+def decode_and_resize(image: tf.Tensor, image_size: int) -> tf.Tensor:
+    """Turns an image into a square of a given size.
+
+    The centre is cropped to a square, which is resized bilinearly with
+    antialiasing. Only stateless TensorFlow ops are used, so that training and
+    a serving graph see the same pixels.
+
+    Args:
+        image: scalar string holding a JPEG, PNG, BMP or GIF (its first
+            frame); or uint8 of shape [height, width, channels], with 1, 3 or
+            4 channels, of which the fourth is dropped.
+        image_size: side of the result in pixels.
+
+    Returns:
+        uint8 tensor of shape [image_size, image_size, 3].
+    """
+    if image.dtype == tf.string:
+        image = tf.io.decode_image(
+            image, channels=_CHANNELS, expand_animations=False
+        )
+        image.set_shape([None, None, _CHANNELS])
+    elif image.shape[-1] == 1:
+        image = tf.image.grayscale_to_rgb(image)
+    image = image[..., :_CHANNELS]
+    height, width = tf.unstack(tf.shape(image)[:2])
+    side = tf.minimum(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    image = image[top : top + side, left : left + side]
+    # Resizing to the same size changes nothing, but takes longer than
+    # decoding a small JPEG.
+    return tf.cond(
+        tf.equal(side, image_size),
+        lambda: tf.ensure_shape(image, [image_size, image_size, _CHANNELS]),
+        lambda: _resize(image, image_size),
+    )
+
+
+def _resize(image: tf.Tensor, image_size: int) -> tf.Tensor:
+    size = [image_size, image_size]
+    return tf.cast(
+        tf.round(tf.image.resize(image, size, antialias=True)), tf.uint8
+    )
+
+
+class Images:
+    """The decoded images of a source, kept in memory where they fit.
+
+    Every method prepares what it needs first. An image that cannot be decoded
+    is remembered, reported by `prepare` and never delivered.
+
+    Args:
+        source: the images.
+        image_size: side of the decoded images in pixels.
+        cache: "memory" keeps decoded images, "none" decodes them each time,
+            "auto" keeps them if they take at most half of the free memory.
+
+    Raises:
+        UsageError: if `cache` is none of these.
+    """
+
+    def __init__(
+        self, source: Source, image_size: int, *, cache: Cache = "auto"
+    ) -> None:
+        if cache not in get_args(Cache):
+            raise UsageError(
+                f"Unknown cache {cache!r}; valid are "
+                f"{', '.join(get_args(Cache))}."
+            )
+        self.source = source
+        self.image_size = image_size
+        self._cache = cache
+        size = len(source.catalogue.keys)
+        self._state = np.full(size, _UNKNOWN, np.int8)
+        self._unreadable: dict[int, Unreadable] = {}
+        self._memory = ImageMemory(size)
+
+    def prepare(self, indices: Indices) -> list[Unreadable]:
+        """Decodes every example that has not been decoded before.
+
+        Args:
+            indices: int array of examples.
+
+        Returns:
+            Those of `indices` that cannot be decoded, sorted by index.
+
+        Raises:
+            UserError: if the data set as a whole cannot be read.
+        """
+        indices = np.unique(indices)
+        new = indices[self._state[indices] == _UNKNOWN]
+        if len(new):
+            self._prepare_new(new)
+        bad = indices[self._state[indices] == _UNREADABLE]
+        return [self._unreadable[index] for index in bad.tolist()]
+
+    def training_batches(
+        self,
+        indices: Indices,
+        labels: Labels,
+        *,
+        batch_size: int,
+        seed: int,
+        augment: bool,
+        first_epoch: int = 0,
+        epochs: int | None = None,
+    ) -> tf.data.Dataset:
+        """Returns shuffled batches for training.
+
+        The order within an epoch is a function of seed and epoch alone, and
+        the augmentation of a batch one of seed and the batch's number since
+        epoch 0. Batches run across the borders of epochs. So `first_epoch=e`
+        goes on, bit for bit, where a run of e epochs ended, provided that e
+        epochs are a whole number of batches.
+
+        Args:
+            indices: int array of shape (n,): the examples.
+            labels: int array of shape (n,): what the model is to answer.
+            batch_size: number of examples in a batch.
+            seed: non-negative, below 2^62.
+            augment: whether to shift images by up to an eighth of their size
+                and to flip half of them.
+            first_epoch: number of epochs to skip.
+            epochs: number of epochs to deliver; None: without end.
+
+        Returns:
+            A dataset of pairs: float32 images of shape [batch_size, size,
+            size, 3] in 0..255, and int32 labels of shape [batch_size]; the
+            last batch of a finite dataset may be smaller.
+
+        Raises:
+            UserError: if none of the images can be decoded.
+            ValueError: if indices and labels differ in length.
+        """
+        if len(indices) != len(labels):
+            raise ValueError(
+                "Expected one label for each index. Received: "
+                f"{len(labels)} labels, {len(indices)} indices"
+            )
+        bad = [image.index for image in self.prepare(indices)]
+        good = ~np.isin(indices, bad)
+        if not good.any():
+            raise UserError(
+                f"None of the {len(indices)} images to train on can be "
+                "decoded; check the data set."
+            )
+        indices, labels = indices[good], labels[good].astype(np.int32)
+        examples = len(indices)
+        in_memory = self._memory.holds(indices)
+        pairs = (
+            pipeline.positions(examples, seed, first_epoch, epochs)
+            if in_memory
+            else self._decoded_pairs(indices, labels, seed, first_epoch, epochs)
+        )
+        # Batches of one static shape, where all are full.
+        whole = epochs is None or examples * epochs % batch_size == 0
+        batches = pairs.batch(batch_size, drop_remainder=whole)
+        if in_memory:
+            load, targets = self._memory.loader(indices), on_host(labels)
+            batches = batches.map(
+                lambda places: (load(places), tf.gather(targets, places)),
+                num_parallel_calls=tf.data.AUTOTUNE,
+            )
+
+        def finish(
+            number: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]
+        ) -> tuple[tf.Tensor, tf.Tensor]:
+            images, targets = batch
+            if augment:
+                images = random_shift_and_flip(
+                    images,
+                    pipeline.augment_seed(seed, number),
+                    self.image_size // _SHIFT_DIVISOR,
+                )
+            return tf.cast(images, tf.float32), targets
+
+        first_batch = first_epoch * examples // batch_size
+        return pipeline.deterministic(
+            batches.enumerate(first_batch).map(
+                finish, num_parallel_calls=tf.data.AUTOTUNE
+            )
+        )
+
+    def evaluation_batches(
+        self, indices: Indices, batch_size: int
+    ) -> tf.data.Dataset:
+        """Returns images in the order of their indices.
+
+        Args:
+            indices: int array of shape (n,): examples that can be decoded;
+                sorted unless the source has random access.
+            batch_size: number of examples in a batch.
+
+        Returns:
+            A dataset of float32 images of shape [b, size, size, 3] in 0..255;
+            the last batch may be smaller.
+
+        Raises:
+            ValueError: if one of the images cannot be decoded: to leave it
+                out would shift the answers for those after it.
+        """
+        bad = self.prepare(indices)
+        if bad:
+            raise ValueError(
+                "Expected images that `prepare` did not report as unreadable. "
+                f"Received: {bad[0].key}"
+            )
+        if self._memory.holds(indices):
+            batches = (
+                tf.data.Dataset.range(len(indices))
+                .batch(batch_size)
+                .map(
+                    self._memory.loader(indices),
+                    num_parallel_calls=tf.data.AUTOTUNE,
+                )
+            )
+        else:
+            batches = (
+                self.source.read(indices)
+                .map(self._decode, num_parallel_calls=tf.data.AUTOTUNE)
+                .batch(batch_size)
+            )
+        return pipeline.deterministic(
+            batches.map(lambda images: tf.cast(images, tf.float32))
+        )
+
+    def _decode(self, image: tf.Tensor) -> tf.Tensor:
+        return decode_and_resize(image, self.image_size)
+
+    def _decoded_pairs(
+        self,
+        indices: Indices,
+        labels: Labels,
+        seed: int,
+        first_epoch: int,
+        epochs: int | None,
+    ) -> tf.data.Dataset:
+        """Returns shuffled pairs of image and label, read from the source."""
+        numbers = pipeline.epoch_numbers(first_epoch, epochs)
+        if self.source.random_access:
+            all_indices, all_labels = on_host(indices), on_host(labels)
+
+            def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+                order = pipeline.epoch_order(len(indices), seed, epoch)
+                return tf.data.Dataset.zip(
+                    self.source.read(tf.gather(all_indices, order)),
+                    tf.data.Dataset.from_tensor_slices(
+                        tf.gather(all_labels, order)
+                    ),
+                )
+
+        else:
+            order = np.argsort(indices)
+            in_source_order = tf.data.Dataset.zip(
+                self.source.read(indices[order]),
+                tf.data.Dataset.from_tensor_slices(labels[order]),
+            )
+
+            def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+                return pipeline.shuffle_windows(in_source_order, seed, epoch)
+
+        return numbers.flat_map(one_epoch).map(
+            lambda image, label: (self._decode(image), label),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+
+    def _prepare_new(self, new: Indices) -> None:
+        """Decodes sorted examples, keeps them if they fit, notes the bad."""
+        keep = self._keeps(len(new))
+        dataset = (
+            tf.data.Dataset.zip(
+                tf.data.Dataset.from_tensor_slices(new), self.source.read(new)
+            )
+            .map(
+                lambda index, image: (index, self._decode(image)),
+                num_parallel_calls=tf.data.AUTOTUNE,
+            )
+            .ignore_errors()
+            .batch(_DECODE_BATCH)
+        )
+        good: list[Indices] = []
+        kept: list[tf.Tensor] = []
+        for indices, batch in pipeline.deterministic(dataset):
+            good.append(indices.numpy())
+            if keep:
+                kept.append(batch)
+        failed = np.setdiff1d(new, np.concatenate([[], *good]).astype(np.int64))
+        for index, image in self._retry(failed):
+            good.append(np.array([index]))
+            if keep:
+                kept.append(image[tf.newaxis])
+        self._state[new] = _UNREADABLE
+        if good:
+            self._state[np.concatenate(good)] = _READABLE
+        if kept:
+            self._memory.add(np.concatenate(good), kept)
+
+    def _retry(self, failed: Indices) -> Iterator[tuple[int, tf.Tensor]]:
+        """Decodes one by one what failed, and notes why it fails again."""
+        encoded = iter(self.source.read(failed))
+        for index in failed.tolist():
+            try:
+                yield index, self._decode(next(encoded))
+            except tf.errors.DataLossError as error:
+                raise UserError(
+                    f"The data set {self.source.name!r} is damaged: "
+                    f"{_reason(error)}; prepare it again."
+                ) from error
+            except tf.errors.OpError as error:
+                self._unreadable[index] = Unreadable(
+                    index,
+                    str(self.source.catalogue.keys[index]),
+                    _reason(error),
+                )
+
+    def _keeps(self, number: int) -> bool:
+        """Returns whether that many more images are to be kept."""
+        if self._cache != "auto":
+            return self._cache == "memory"
+        needed = number * self.image_size**2 * _CHANNELS
+        # While they are added they are held twice.
+        return bool(2 * needed <= psutil.virtual_memory().available)
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    """Returns an error's message without the graph's names around it."""
+    text = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", error.message)
+    return " ".join(text.split())

@@ -1,0 +1,165 @@
+"""Images and labels in one NumPy file.
+
+images, labels, and optionally class_names      split by position
+x_train, y_train, x_test, y_test                as `keras.datasets` has it
+"""
+
+from __future__ import annotations
+
+import pathlib
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hierkeras._errors import UserError
+from hierkeras.data.arrays import ArraySource, checksums
+from hierkeras.data.catalogue import Catalogue
+from hierkeras.data.source import DataConfig
+from hierkeras.data.splits import assign_splits
+
+_PLAIN = ("images", "labels")
+_SPLIT = ("x_train", "y_train", "x_test", "y_test")
+_NAMES = "class_names"
+
+
+def open_npz(place: str, config: DataConfig) -> ArraySource:
+    """Opens a file that `numpy.savez` wrote.
+
+    It holds `images`, uint8 of shape (n, height, width, 3) or (n, height,
+    width), and `labels`, n integers or strings; or the same as `x_train`,
+    `y_train`, `x_test` and `y_test`. `class_names` may name the classes of
+    integer labels, or give those of string labels an order; without it the
+    labels themselves, sorted, are the names.
+
+    Args:
+        place: path of the file; "~" is the home directory.
+        config: the fractions of validation and test.
+
+    Returns:
+        A source of the file's images.
+
+    Raises:
+        UserError: if there is no such file or it holds something else.
+        UsageError: if the fractions make no sense.
+    """
+    arrays = _load(place)
+    if set(_SPLIT) <= arrays.keys():
+        parts = {"train": _SPLIT[:2], "test": _SPLIT[2:]}
+    elif set(_PLAIN) <= arrays.keys():
+        parts = {"images": _PLAIN}
+    else:
+        raise UserError(
+            f"The file {place!r} holds {', '.join(arrays) or 'no arrays'}; "
+            f"expected {', '.join(_PLAIN)} or {', '.join(_SPLIT)}."
+        )
+    keys: list[str] = []
+    given: list[str] = []
+    for part, (images_name, labels_name) in parts.items():
+        count = _check(place, arrays, images_name, labels_name)
+        keys += [f"{part}/{index:08d}" for index in range(count)]
+        given += [part] * count
+    try:
+        images = np.concatenate([arrays[x] for x, _ in parts.values()])
+    except ValueError as error:
+        raise UserError(
+            f"The images of {place!r} differ in size between x_train and "
+            "x_test; make them one size."
+        ) from error
+    raw_labels = np.concatenate([arrays[y].ravel() for _, y in parts.values()])
+    class_names, labels = _classes(place, raw_labels, arrays.get(_NAMES))
+    key_array = np.array(keys, np.str_)
+    splits = assign_splits(
+        key_array,
+        labels,
+        np.array(given, np.str_) if len(parts) > 1 else None,
+        validation_fraction=config.validation_fraction,
+        test_fraction=config.test_fraction,
+        class_names=class_names,
+    )
+    catalogue = Catalogue(
+        class_names, key_array, labels, splits, checksums(images)
+    )
+    return ArraySource(config.dataset, "npz", catalogue, images)
+
+
+def _load(place: str) -> dict[str, npt.NDArray[Any]]:
+    path = pathlib.Path(place).expanduser()
+    if not path.is_file():
+        raise UserError(f"There is no file {place!r}; check the path.")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {
+                name: arrays[name]
+                for name in (*_PLAIN, *_SPLIT, _NAMES)
+                if name in arrays
+            }
+    # A lone .npy array is no mapping; an array of objects is a ValueError.
+    except (
+        AttributeError,
+        EOFError,
+        OSError,
+        TypeError,
+        ValueError,
+        zipfile.BadZipFile,
+    ) as error:
+        raise UserError(
+            f"The file {place!r} is no .npz file of plain arrays; write it "
+            "with numpy.savez, without arrays of objects."
+        ) from error
+
+
+def _check(
+    place: str,
+    arrays: Mapping[str, npt.NDArray[Any]],
+    images_name: str,
+    labels_name: str,
+) -> int:
+    """Returns the number of images after checking them and their labels."""
+    images, labels = arrays[images_name], arrays[labels_name]
+    grey, colour = images.ndim == 3, images.ndim == 4 and images.shape[3] == 3
+    if images.dtype != np.uint8 or not (grey or colour):
+        raise UserError(
+            f"Expected {images_name} of {place!r} to be uint8 of shape (n, "
+            "height, width) or (n, height, width, 3). Received: "
+            f"{images.dtype} of shape {images.shape}"
+        )
+    if labels.size != len(images) or labels.dtype.kind not in "iuU":
+        raise UserError(
+            f"Expected {labels_name} of {place!r} to be {len(images)} "
+            f"integers or strings. Received: {labels.dtype} of shape "
+            f"{labels.shape}"
+        )
+    return len(images)
+
+
+def _classes(
+    place: str,
+    raw_labels: npt.NDArray[Any],
+    names: npt.NDArray[Any] | None,
+) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:
+    """Returns the names of the classes and each example's index into them."""
+    if names is None:
+        values, labels = np.unique(raw_labels, return_inverse=True)
+        return tuple(map(str, values.tolist())), labels.astype(np.int32)
+    class_names = tuple(map(str, names.tolist()))
+    if len(set(class_names)) < len(class_names):
+        raise UserError(
+            f"The {_NAMES} of {place!r} are not unique; rename some."
+        )
+    positions: dict[str | int, int] = (
+        {name: index for index, name in enumerate(class_names)}
+        if raw_labels.dtype.kind == "U"
+        else {index: index for index in range(len(class_names))}
+    )
+    values, inverse = np.unique(raw_labels, return_inverse=True)
+    unnamed = [value for value in values.tolist() if value not in positions]
+    if unnamed:
+        raise UserError(
+            f"The labels of {place!r} hold {unnamed[0]!r}, for which there is "
+            f"none of the {len(class_names)} {_NAMES}; correct one of them."
+        )
+    table = np.array([positions[v] for v in values.tolist()], np.int32)
+    return class_names, table[inverse]

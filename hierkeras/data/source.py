@@ -1,0 +1,70 @@
+"""What every source of images promises."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from hierkeras.data.catalogue import Catalogue
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Which data set, and how it is split; every field is JSON.
+
+    Args:
+        dataset: kind and place, such as "digits" or "folder:PATH".
+        validation_fraction: share of the images, where the source has no
+            validation split.
+        test_fraction: share of the images, where the source has no splits.
+        class_list: the classes to use, in this order; empty: all.
+    """
+
+    dataset: str
+    validation_fraction: float = 0.05
+    test_fraction: float = 0.10
+    class_list: tuple[str, ...] = ()
+
+
+class Source(abc.ABC):
+    """A data set: its catalogue at once, its images on demand.
+
+    Attributes:
+        name: the data set's name as it was given, such as "folder:PATH".
+        kind: the part of the name before the colon.
+        catalogue: one row for each example.
+        random_access: whether `read` takes indices in any order and as a
+            tensor, so that a tf.data function may call it.
+        is_photos: whether a shifted or mirrored image still is one of its
+            class.
+    """
+
+    kind: str
+    random_access: bool = True
+    is_photos: bool = True
+
+    def __init__(self, name: str, catalogue: Catalogue) -> None:
+        self.name = name
+        self.catalogue = catalogue
+
+    @abc.abstractmethod
+    def read(
+        self, indices: npt.NDArray[np.int64] | tf.Tensor
+    ) -> tf.data.Dataset:
+        """Returns the images of some examples and touches no others.
+
+        Args:
+            indices: int64 of shape (n,), positions in the catalogue; sorted
+                and no tensor unless `random_access`.
+
+        Returns:
+            A dataset of n images in the order of `indices`: an encoded image
+            (scalar string), or uint8 of shape [height, width, 3].
+        """

@@ -1,0 +1,179 @@
+"""Which examples are for training, for choosing, and for reporting errors.
+
+The fractions are the paper's (section 4.1): 85 % training, 5 % validation and
+10 % test. An example's split follows from its key alone, so that images which
+arrive later never move one that was tested on into training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from hierkeras._errors import UsageError, UserError
+from hierkeras.data.catalogue import SPLITS, Catalogue
+
+_TRAIN, _VALIDATION, _TEST = range(len(SPLITS))
+GIVEN_SPLITS = {
+    "train": _TRAIN,
+    "val": _VALIDATION,
+    "validation": _VALIDATION,
+    "test": _TEST,
+}
+
+
+def assign_splits(
+    keys: npt.NDArray[np.str_],
+    labels: npt.NDArray[np.int32],
+    given: npt.NDArray[np.str_] | None,
+    *,
+    validation_fraction: float = 0.05,
+    test_fraction: float = 0.10,
+    class_names: Sequence[str],
+) -> npt.NDArray[np.int8]:
+    """Assigns every example to training, validation or test.
+
+    With u = SHA-256(key) / 2^256, an example whose u is below `test_fraction`
+    goes to test, the next `validation_fraction` to validation, the rest to
+    training. Only where a split of a class would be empty are these limits
+    moved, to the example of next u.
+
+    A source's own splits are kept if it has all three. If it has training and
+    one other, the other becomes the test split and validation is carved out
+    of training. If it has one only, that is split as if it were none.
+
+    Args:
+        keys: str array of shape (n,), unique.
+        labels: int array of shape (n,), index into `class_names`.
+        given: str array of shape (n,) with the source's own splits: "train",
+            "val" or "validation", "test"; None if it has none.
+        validation_fraction: share of the examples, in (0, 1).
+        test_fraction: share of the examples, in (0, 1).
+        class_names: names of the classes.
+
+    Returns:
+        int8 array of shape (n,): index into `SPLITS`.
+
+    Raises:
+        UsageError: if the fractions leave nothing for one of the splits.
+        UserError: if the source has two splits, neither of them training.
+    """
+    _check_fractions(validation_fraction, test_fraction)
+    own = _own_splits(given, len(keys))
+    present = set(np.unique(own).tolist())
+    if len(present) == len(SPLITS):
+        return own
+    if len(present) == 2:
+        if _TRAIN not in present:
+            raise UserError(
+                "The data set has the splits 'validation' and 'test' but no "
+                "'train'; add one, or give its images without splits."
+            )
+        splits = np.where(own == _TRAIN, _TRAIN, _TEST).astype(np.int8)
+        fractions = {_VALIDATION: validation_fraction}
+    else:
+        splits = np.zeros(len(keys), np.int8)
+        fractions = {_TEST: test_fraction, _VALIDATION: validation_fraction}
+    _carve(splits, _places(keys), labels, len(class_names), fractions)
+    return splits
+
+
+def check_enough(catalogue: Catalogue, classes: Sequence[str]) -> None:
+    """Checks that every class has an example in every split.
+
+    Args:
+        catalogue: the examples.
+        classes: the classes that are about to be learnt.
+
+    Raises:
+        UserError: if a class has too few images, naming it and the number.
+    """
+    lacking = {
+        name: count
+        for name, count in catalogue.counts(classes).items()
+        if min(count.values()) == 0
+    }
+    if not lacking:
+        return
+    name = next(iter(lacking))
+    count = lacking.pop(name)
+    more = f" (and {len(lacking)} more)" if lacking else ""
+    held = ", ".join(f"{number} {split}" for split, number in count.items())
+    raise UserError(
+        f"Class {name!r}{more} has {sum(count.values())} images ({held}); a "
+        f"class needs at least {len(SPLITS)}, one in each split: add images "
+        "or leave the class out."
+    )
+
+
+def _check_fractions(validation: float, test: float) -> None:
+    if validation <= 0 or test <= 0 or validation + test >= 1:
+        raise UsageError(
+            "Expected validation and test fractions above 0 with a sum below "
+            f"1. Received: {validation} and {test}; the paper's are 0.05 and "
+            "0.1."
+        )
+
+
+def _own_splits(
+    given: npt.NDArray[np.str_] | None, size: int
+) -> npt.NDArray[np.int8]:
+    if given is None:
+        return np.zeros(size, np.int8)
+    names, inverse = np.unique(given, return_inverse=True)
+    codes = np.array([GIVEN_SPLITS[name] for name in names.tolist()], np.int8)
+    return codes[inverse]
+
+
+def _carve(
+    splits: npt.NDArray[np.int8],
+    places: npt.NDArray[np.float64],
+    labels: npt.NDArray[np.int32],
+    num_classes: int,
+    fractions: Mapping[int, float],
+) -> None:
+    """Moves each class's examples of lowest u out of training, in place."""
+    rows = np.flatnonzero(splits == _TRAIN)
+    rows = rows[np.lexsort((places[rows], labels[rows]))]
+    starts = np.searchsorted(labels[rows], np.arange(num_classes + 1))
+    limits = np.cumsum(list(fractions.values()))
+    for start, stop in itertools.pairwise(starts):
+        members = rows[start:stop]
+        ends = np.searchsorted(places[members], limits).tolist()
+        ends = _without_empty(ends, len(members))
+        for split, first, last in zip(
+            fractions, [0, *ends[:-1]], ends, strict=True
+        ):
+            splits[members[first:last]] = split
+
+
+def _without_empty(ends: list[int], size: int) -> list[int]:
+    """Moves the ends of consecutive ranges so that none of them is empty.
+
+    Args:
+        ends: where each range ends; a last one runs from there to `size`.
+        size: number of members; with fewer than ranges, the first are empty.
+
+    Returns:
+        The ends, moved as little as possible.
+    """
+    moved: list[int] = []
+    for end in ends:
+        moved.append(max(end, moved[-1] + 1 if moved else 1))
+    room = range(size - len(ends), size)
+    return [
+        max(min(end, most), 0) for end, most in zip(moved, room, strict=True)
+    ]
+
+
+def _places(keys: npt.NDArray[np.str_]) -> npt.NDArray[np.float64]:
+    """Returns each key's place in [0, 1), which its hash decides."""
+    digests = b"".join(
+        hashlib.sha256(key.encode(errors="surrogateescape")).digest()[:8]
+        for key in keys.tolist()
+    )
+    return np.frombuffer(digests, ">u8") / 2.0**64

@@ -1,0 +1,1 @@
+"""Growing a tree: preview, partition, Algorithms 1 and 2."""

@@ -1,0 +1,92 @@
+"""Judges trees on validation images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from hierkeras.data.catalogue import Catalogue
+from hierkeras.tree import nodes
+from hierkeras.tree.routing import Routed, Routing, route
+
+if TYPE_CHECKING:
+    from hierkeras.training.predictor import Predictor  # imports Keras
+
+# Candidate exponents of `fused` routing.
+_EXPONENTS = tuple(round(0.1 * i, 1) for i in range(11))
+
+
+class Assessor:
+    """Runs trees on the validation images of some classes.
+
+    Args:
+        catalogue: The examples.
+        predictor: Runs the models.
+        routing: How the trees answer.
+    """
+
+    def __init__(
+        self, catalogue: Catalogue, predictor: Predictor, routing: Routing
+    ) -> None:
+        self.catalogue = catalogue
+        self.predictor = predictor
+        self.routing = routing
+
+    def samples(
+        self, classes: Sequence[str]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+        """The validation images of `classes`, and their labels among them."""
+        indices = self.catalogue.indices("validation", classes)
+        return indices, self.catalogue.labels_among(indices, classes)
+
+    def route(self, tree: nodes.Tree, indices: npt.NDArray[np.int64]) -> Routed:
+        """Sends images down a tree."""
+        return route(
+            tree, self.predictor.node_probabilities, indices, self.routing
+        )
+
+    def error(self, tree: nodes.Tree, classes: Sequence[str]) -> float:
+        """Top-1 error in [0, 1] on the validation images of `classes`.
+
+        Args:
+            tree: Knows all of `classes`, and may know more.
+            classes: Whose images to judge by.
+        """
+        indices, labels = self.samples(classes)
+        answers = self.route(tree, indices).probabilities.argmax(axis=1)
+        column = {name: i for i, name in enumerate(tree.classes)}
+        wanted = np.array([column[name] for name in classes])[labels]
+        return float((answers != wanted).mean())
+
+    def with_exponent(self, branch: nodes.Branch) -> nodes.Branch:
+        """Chooses a branch's fusion exponent.
+
+        It is the candidate in {0, 0.1, …, 1} with the least error on the
+        validation images below the branch, and the least cross-entropy among
+        equals.
+
+        Args:
+            branch: The branch; the exponents below it are chosen already.
+        """
+        candidates = (
+            msgspec.structs.replace(branch, fusion_exponent=exponent)
+            for exponent in _EXPONENTS
+        )
+        return min(candidates, key=self._score)
+
+    def _score(self, branch: nodes.Branch) -> tuple[float, float]:
+        indices, labels = self.samples(branch.classes)
+        fused = Routing("fused", self.routing.beam_width)
+        answers = route(
+            nodes.Tree(branch),
+            self.predictor.node_probabilities,
+            indices,
+            fused,
+        ).probabilities
+        own = answers[np.arange(len(labels)), labels]
+        error = float((answers.argmax(axis=1) != labels).mean())
+        return error, float(-np.log(np.maximum(own, 1e-12)).mean())

@@ -1,0 +1,165 @@
+"""Algorithm 1 of the paper: a leaf that received new classes grows."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+import numpy as np
+
+from hierkeras.growth.assess import Assessor
+from hierkeras.growth.options import GrowthOptions
+from hierkeras.growth.partition import partition
+from hierkeras.growth.plan import JobPlan
+from hierkeras.growth.preview import confusion_rates
+from hierkeras.training.jobs import Jobs
+from hierkeras.tree.generation import Decision
+from hierkeras.tree.nodes import Branch, Leaf, Node, Tree
+
+
+@dataclasses.dataclass(frozen=True)
+class Grower:
+    """What growing needs: how, with which jobs, judged on which images."""
+
+    options: GrowthOptions
+    plan: JobPlan
+    jobs: Jobs
+    assessor: Assessor
+
+
+async def extend_leaf(
+    leaf: Leaf, received: tuple[str, ...], grower: Grower
+) -> tuple[Node, Decision]:
+    """Grows a leaf by the better of flat and clone increment (Algorithm 1).
+
+    Args:
+        leaf: The leaf.
+        received: The new classes, at least one.
+        grower: What growing needs.
+
+    Returns:
+        What takes the leaf's place, a wider leaf or a branch with cloned
+        leaves, of the same name; and why.
+    """
+    classes = (*leaf.classes, *received)
+    groups = (
+        superclasses(leaf, received, grower)
+        if grower.options.growth != "flat"
+        else ()
+    )
+    if len(groups) < 2:
+        flat = await _flat_increment(leaf, classes, grower)
+        return flat, _forced(flat, received, grower)
+    clone, flat = await _both_increments(leaf, classes, groups, grower)
+    flat_error = grower.assessor.error(Tree(flat), classes)
+    clone_error = grower.assessor.error(Tree(clone), classes)
+    # Ties go to the smaller model.
+    better = clone_error < flat_error
+    takes_clone = better or grower.options.growth == "clone"
+    relation = "<" if better else ">="
+    evidence = (
+        f"validation error of the clone increment {clone_error:.2%} "
+        f"{relation} {flat_error:.2%} of the flat increment"
+    )
+    if grower.options.growth == "clone":
+        evidence = f"--growth=clone; {evidence}"
+    decision = Decision(
+        node=leaf.name,
+        received=received,
+        growth="clone" if takes_clone else "flat",
+        reason=evidence,
+        flat=flat,
+        flat_error=flat_error,
+        clone=clone,
+        clone_error=clone_error,
+    )
+    return (clone if takes_clone else flat), decision
+
+
+def superclasses(
+    leaf: Leaf, received: tuple[str, ...], grower: Grower
+) -> tuple[tuple[str, ...], ...]:
+    """Previews a leaf's old and new classes and divides them.
+
+    Args:
+        leaf: The leaf.
+        received: The new classes.
+        grower: What growing needs.
+
+    Returns:
+        The classes of each superclass; a single one if there is nothing to
+        divide.
+    """
+    rates = []
+    for classes in (leaf.classes, received):
+        indices, labels = grower.assessor.samples(classes)
+        outputs = grower.assessor.predictor.probabilities(leaf.job, indices)
+        rates.append(
+            confusion_rates(
+                outputs,
+                labels,
+                len(classes),
+                grower.options.confusion_counts,
+            )
+        )
+    labels = partition(
+        rates[0],
+        rates[1],
+        grower.options.num_superclasses,
+        grower.plan.seed,
+    )
+    names = np.array([*leaf.classes, *received], dtype=object)
+    return tuple(
+        tuple(names[labels == k]) for k in range(int(labels.max()) + 1)
+    )
+
+
+async def _flat_increment(
+    leaf: Leaf, classes: tuple[str, ...], grower: Grower
+) -> Leaf:
+    spec = grower.plan.flat(leaf.job, classes, grower.assessor.catalogue)
+    await grower.jobs.run(spec, f"{leaf.name} flat")
+    return Leaf(leaf.name, classes, spec.job)
+
+
+async def _both_increments(
+    leaf: Leaf,
+    classes: tuple[str, ...],
+    groups: tuple[tuple[str, ...], ...],
+    grower: Grower,
+) -> tuple[Branch, Leaf]:
+    async def clone(parent: Leaf, k: int) -> Leaf:
+        name = f"{leaf.name}.{k + 1}"
+        spec = grower.plan.leaf(
+            parent.job, groups[k], grower.assessor.catalogue
+        )
+        await grower.jobs.run(spec, f"{name} leaf")
+        return Leaf(name, groups[k], spec.job)
+
+    flat_increment = _flat_increment(leaf, classes, grower)
+    if grower.options.clone_from == "flat":
+        flat = await flat_increment
+        clones = [clone(flat, k) for k in range(len(groups))]
+        leaves = await asyncio.gather(*clones)
+    else:
+        clones = [clone(leaf, k) for k in range(len(groups))]
+        flat, *leaves = await asyncio.gather(flat_increment, *clones)
+    # Figure 4: the branch is the flat model, its units summed by superclass.
+    branch = Branch(leaf.name, classes, flat.job, tuple(leaves))
+    return grower.assessor.with_exponent(branch), flat
+
+
+def _forced(flat: Leaf, received: tuple[str, ...], grower: Grower) -> Decision:
+    reason = (
+        "--growth=flat"
+        if grower.options.growth == "flat"
+        else f"{len(flat.classes)} classes are too few to divide"
+    )
+    return Decision(
+        node=flat.name,
+        received=received,
+        growth="flat",
+        reason=reason,
+        flat=flat,
+        flat_error=grower.assessor.error(Tree(flat), flat.classes),
+    )

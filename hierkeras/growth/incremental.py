@@ -1,0 +1,158 @@
+"""Algorithm 2 of the paper: a tree of any depth takes in new classes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import numpy as np
+
+from hierkeras.growth.extend_leaf import Grower, extend_leaf
+from hierkeras.growth.preview import confusion_rates
+from hierkeras.tree.generation import Decision
+from hierkeras.tree.nodes import Branch, BranchModel, Leaf, Tree
+from hierkeras.tree.routing import Routing, route
+
+
+async def first_tree(
+    new_classes: tuple[str, ...], grower: Grower
+) -> tuple[Tree, tuple[Decision, ...]]:
+    """A tree of a single leaf, trained from scratch (section 4.1).
+
+    Args:
+        new_classes: Its classes.
+        grower: What growing needs.
+    """
+    spec = grower.plan.from_scratch(new_classes, grower.assessor.catalogue)
+    await grower.jobs.run(spec, "root first")
+    leaf = Leaf("root", new_classes, spec.job)
+    tree = Tree(leaf)
+    decision = Decision(
+        node="root",
+        received=new_classes,
+        growth="first",
+        reason="there was no tree",
+        flat=leaf,
+        flat_error=grower.assessor.error(tree, new_classes),
+    )
+    return tree, (decision,)
+
+
+async def incremental(
+    tree: Tree, new_classes: tuple[str, ...], grower: Grower
+) -> tuple[Tree, tuple[Decision, ...]]:
+    """Grows a tree by new classes (Algorithm 2).
+
+    A leaf that receives nothing is left alone: no job, no copy.
+
+    Args:
+        tree: The tree.
+        new_classes: Classes that it does not know.
+        grower: What growing needs.
+
+    Returns:
+        The new tree, and a decision for each leaf that received classes.
+    """
+    received = distribute(tree, new_classes, grower)
+    growing = [
+        extend_leaf(leaf, received[leaf.name], grower)
+        for leaf in tree.leaves
+        if leaf.name in received
+    ]
+    # Neither waits for the other: both start from the tree as it was.
+    refined, *grown = await asyncio.gather(
+        refine_branches(tree, received, grower), *growing
+    )
+    new_tree = tree.replacing({node.name: node for node, _ in grown}, refined)
+    for name in reversed(refined):  # a branch comes after those below it
+        branch = new_tree.path(name)[-1]
+        assert isinstance(branch, Branch)
+        chosen = grower.assessor.with_exponent(branch)
+        new_tree = new_tree.replacing({name: chosen})
+    return new_tree, tuple(decision for _, decision in grown)
+
+
+def distribute(
+    tree: Tree, new_classes: tuple[str, ...], grower: Grower
+) -> dict[str, tuple[str, ...]]:
+    """Sends each new class to the leaf that it is confused with most.
+
+    Lines 1 to 6 of Algorithm 2: the confusion is taken at the granularity of
+    leaves, over validation images of the new classes.
+
+    Args:
+        tree: The tree.
+        new_classes: Classes that it does not know.
+        grower: What growing needs.
+
+    Returns:
+        Leaf name to the classes that it receives; leaves that receive none
+        are not named.
+    """
+    leaves = tree.leaves
+    indices, labels = grower.assessor.samples(new_classes)
+    counts = grower.options.confusion_counts
+    # Where an image goes is what hard routing says; how much of its
+    # probability goes where, soft routing down every branch.
+    widest = max((len(b.children) for b in tree.branches), default=1)
+    routing = Routing("soft", widest) if counts == "soft" else Routing("hard")
+    routed = route(
+        tree, grower.assessor.predictor.node_probabilities, indices, routing
+    )
+    if counts == "soft":
+        column = {name: i for i, name in enumerate(tree.classes)}
+        mass = np.stack(
+            [
+                routed.probabilities[
+                    :, [column[name] for name in leaf.classes]
+                ].sum(axis=1)
+                for leaf in leaves
+            ],
+            axis=1,
+        )
+    else:
+        mass = np.eye(len(leaves))[routed.leaves]
+    rates = confusion_rates(mass, labels, len(new_classes), counts)
+    received: dict[str, tuple[str, ...]] = {}
+    for name, row in zip(new_classes, rates, strict=True):
+        leaf = leaves[int(row.argmax())].name
+        received[leaf] = (*received.get(leaf, ()), name)
+    return received
+
+
+async def refine_branches(
+    tree: Tree, received: Mapping[str, tuple[str, ...]], grower: Grower
+) -> dict[str, BranchModel]:
+    """Brings the branches above growing leaves to cover the new classes.
+
+    Args:
+        tree: The tree before the step.
+        received: Leaf name to the classes that it receives.
+        grower: What growing needs.
+
+    Returns:
+        Branch name to its new model, for those below which a class arrived.
+    """
+    refinement = grower.options.refine_branches
+
+    async def refine(branch: Branch, new: tuple[str, ...]) -> BranchModel:
+        classes = (*branch.classes, *new)
+        spec = grower.plan.refined(
+            branch.job, classes, grower.assessor.catalogue, refinement
+        )
+        await grower.jobs.run(spec, f"{branch.name} branch")
+        return BranchModel(classes, spec.job)
+
+    arriving = {
+        branch: tuple(
+            name
+            for leaf in Tree(branch).leaves
+            for name in received.get(leaf.name, ())
+        )
+        for branch in tree.branches
+    }
+    touched = [branch for branch in tree.branches if arriving[branch]]
+    models = await asyncio.gather(
+        *(refine(branch, arriving[branch]) for branch in touched)
+    )
+    return {b.name: model for b, model in zip(touched, models, strict=True)}

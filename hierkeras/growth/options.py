@@ -1,0 +1,50 @@
+"""What decides how a tree grows."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal, get_args
+
+from hierkeras.tree.routing import Routing
+
+GrowthMode = Literal["compete", "flat", "clone"]
+CloneSource = Literal["previous", "flat"]
+Refinement = Literal["none", "head", "full"]
+ConfusionCounts = Literal["hard", "soft"]
+
+GROWTH_MODES: tuple[str, ...] = get_args(GrowthMode)
+CLONE_SOURCES: tuple[str, ...] = get_args(CloneSource)
+REFINEMENTS: tuple[str, ...] = get_args(Refinement)
+CONFUSION_COUNTS: tuple[str, ...] = get_args(ConfusionCounts)
+
+
+@dataclasses.dataclass(frozen=True)
+class GrowthOptions:
+    """What decides how a tree grows.
+
+    Args:
+        growth: `compete` (Algorithm 1: the better of both increments),
+            `flat` or `clone` (that one, whatever its error).
+        num_superclasses: K, at least 2; 0: chosen by the eigengap of the
+            confusion matrix.
+        clone_from: What a clone's leaves start from: `previous`, the leaf
+            before the step (the paper), beside the flat increment; or
+            `flat`, the finished flat increment.
+        refine_branches: What is trained of a branch above a leaf that grew:
+            `full`, `head` (its softmax layer) or `none`. In every case it
+            covers the new classes afterwards.
+        routing: How the tree answers; the competition is judged under it.
+        confusion_counts: `hard`: a confusion is an image whose most probable
+            class is another (the paper); `soft`: every image counts by its
+            probabilities.
+        scratch_baseline: Whether to train a model of all classes from
+            scratch too, for comparison.
+    """
+
+    growth: GrowthMode = "compete"
+    num_superclasses: int = 0
+    clone_from: CloneSource = "previous"
+    refine_branches: Refinement = "head"
+    routing: Routing = dataclasses.field(default_factory=Routing)
+    confusion_counts: ConfusionCounts = "hard"
+    scratch_baseline: bool = False

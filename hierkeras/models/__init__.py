@@ -1,0 +1,1 @@
+"""Networks, their registry, and surgery on their softmax."""

@@ -1,0 +1,221 @@
+"""The networks by name, and what each of them can take.
+
+Nothing here imports TensorFlow until a model is built, so flags are checked
+and `--help` lists the backbones at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from hierkeras._errors import UsageError
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclasses.dataclass(frozen=True)
+class Backbone:
+    """What the registry knows of a network before it is built.
+
+    Attributes:
+        builder: `module:function`, called with `image_size`, `num_classes` and,
+            where they apply, `width_multiplier`, `weights` and `dropout`.
+        min_image_size: The smallest image side in pixels it can take.
+        takes_width: Whether `width_multiplier` applies to it.
+        takes_weights: Whether it can start from a file of weights.
+        source: The publication that describes it.
+    """
+
+    builder: str
+    min_image_size: int
+    takes_width: bool
+    takes_weights: bool
+    source: str
+
+
+_MOBILENET_V3 = "Howard et al. 2019, https://arxiv.org/abs/1905.02244"
+
+BACKBONES: Mapping[str, Backbone] = MappingProxyType(
+    {
+        "alexnet": Backbone(
+            builder="hierkeras.models.alexnet:alexnet",
+            min_image_size=79,
+            takes_width=True,
+            takes_weights=False,
+            source="Xiao et al. 2014, Table 1, after Krizhevsky et al. 2012",
+        ),
+        "small_cnn": Backbone(
+            builder="hierkeras.models.small_cnn:small_cnn",
+            min_image_size=8,
+            takes_width=True,
+            takes_weights=False,
+            source="a plain network in the manner of Simonyan & Zisserman "
+            "2015, https://arxiv.org/abs/1409.1556",
+        ),
+        "small_resnet": Backbone(
+            builder="hierkeras.models.small_resnet:small_resnet",
+            min_image_size=8,
+            takes_width=True,
+            takes_weights=False,
+            source="He et al. 2016, section 4.2, "
+            "https://arxiv.org/abs/1512.03385",
+        ),
+        "mobilenet_v3_small": Backbone(
+            builder="hierkeras.models.applications:mobilenet_v3_small",
+            min_image_size=32,
+            takes_width=True,
+            takes_weights=True,
+            source=_MOBILENET_V3,
+        ),
+        "mobilenet_v3_large": Backbone(
+            builder="hierkeras.models.applications:mobilenet_v3_large",
+            min_image_size=32,
+            takes_width=True,
+            takes_weights=True,
+            source=_MOBILENET_V3,
+        ),
+        "efficientnet_v2_b0": Backbone(
+            builder="hierkeras.models.applications:efficientnet_v2_b0",
+            min_image_size=32,
+            takes_width=False,
+            takes_weights=True,
+            source="Tan & Le 2021, https://arxiv.org/abs/2104.00298",
+        ),
+        "resnet50_v2": Backbone(
+            builder="hierkeras.models.applications:resnet50_v2",
+            min_image_size=32,
+            takes_width=False,
+            takes_weights=True,
+            source="He et al. 2016, https://arxiv.org/abs/1603.05027",
+        ),
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Everything but the classes that decides what a network computes.
+
+    Attributes:
+        backbone: A key of `BACKBONES`.
+        image_size: Height and width of the images in pixels.
+        width_multiplier: Factor on the number of channels of every layer.
+        dropout: Rate in [0, 1); None for the backbone's own.
+        backbone_weights: A local file of weights to start from, or "none".
+    """
+
+    backbone: str
+    image_size: int
+    width_multiplier: float = 1.0
+    dropout: float | None = None
+    backbone_weights: str = "none"
+
+
+def check_config(config: ModelConfig) -> None:
+    """Checks, without building it, that a network can be had.
+
+    Args:
+        config: The network asked for.
+
+    Raises:
+        UsageError: The backbone is unknown, or cannot take the image size, the
+            width multiplier, the dropout rate or the weights.
+    """
+    backbone = BACKBONES.get(config.backbone)
+    if backbone is None:
+        raise UsageError(
+            f"Unknown backbone {config.backbone!r}: "
+            f"expected one of {', '.join(BACKBONES)}."
+        )
+    if config.image_size < backbone.min_image_size:
+        raise UsageError(
+            f"Backbone {config.backbone} takes images of at least "
+            f"{backbone.min_image_size} pixels. "
+            f"Received: image_size={config.image_size}."
+        )
+    if not config.width_multiplier > 0:
+        raise UsageError(
+            "The width multiplier must be greater than 0. "
+            f"Received: width_multiplier={config.width_multiplier}."
+        )
+    if config.width_multiplier != 1 and not backbone.takes_width:
+        takers = [name for name, b in BACKBONES.items() if b.takes_width]
+        raise UsageError(
+            f"Backbone {config.backbone} comes in one width only. "
+            f"Received: width_multiplier={config.width_multiplier}; use 1, "
+            f"or one of {', '.join(takers)}."
+        )
+    if config.dropout is not None and not 0 <= config.dropout < 1:
+        raise UsageError(
+            "The dropout rate must be in [0, 1). "
+            f"Received: dropout={config.dropout}."
+        )
+    _check_weights(config, backbone)
+
+
+def _check_weights(config: ModelConfig, backbone: Backbone) -> None:
+    weights = config.backbone_weights
+    if weights == "none":
+        return
+    if not backbone.takes_weights:
+        takers = [name for name, b in BACKBONES.items() if b.takes_weights]
+        raise UsageError(
+            f"Backbone {config.backbone} has no pretrained weights. "
+            f"Received: backbone_weights={weights!r}; use 'none', "
+            f"or one of {', '.join(takers)}."
+        )
+    if weights == "imagenet":
+        raise UsageError(
+            "backbone_weights='imagenet' would need the network: download the "
+            "weights without the top and give the file."
+        )
+    if not os.path.isfile(weights):
+        raise UsageError(
+            "backbone_weights must be 'none' or a local file of weights. "
+            f"No such file: {weights!r}."
+        )
+
+
+def build_model(config: ModelConfig, num_classes: int) -> keras.Model:
+    """Builds a network with freshly drawn weights.
+
+    Weights are drawn from Keras's global generator: call
+    `keras.utils.set_random_seed` before, to have the same ones again. Layers
+    follow Keras's global dtype policy; images and logits stay float32.
+
+    Args:
+        config: The network.
+        num_classes: Number of classes, at least 1.
+
+    Returns:
+        A functional model from float32 images of shape
+        (n, image_size, image_size, 3) in 0..255 to float32 logits of shape
+        (n, num_classes). Its last layer is a `Dense` named "logits".
+
+    Raises:
+        UsageError: As for `check_config`.
+        UserError: The file of weights does not fit the backbone.
+        ValueError: `num_classes` is less than 1.
+    """
+    check_config(config)
+    if num_classes < 1:
+        raise ValueError(
+            f"A model needs at least 1 class. Received: {num_classes=}"
+        )
+    backbone = BACKBONES[config.backbone]
+    options: dict[str, Any] = {}
+    if backbone.takes_width:
+        options["width_multiplier"] = config.width_multiplier
+    if backbone.takes_weights and config.backbone_weights != "none":
+        options["weights"] = config.backbone_weights
+    if config.dropout is not None:
+        options["dropout"] = config.dropout
+    module, function = backbone.builder.split(":")
+    builder = getattr(importlib.import_module(module), function)
+    return builder(config.image_size, num_classes, **options)

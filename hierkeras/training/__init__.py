@@ -1,0 +1,1 @@
+"""Jobs: the training of one model, and where it runs."""

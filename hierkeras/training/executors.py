@@ -1,0 +1,169 @@
+"""Where jobs run: in this process, or in workers of their own.
+
+Nothing here imports TensorFlow: a worker chooses its GPUs and threads before
+TensorFlow starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import dataclasses
+import multiprocessing
+import os
+import queue
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from hierkeras._errors import UserError
+from hierkeras.training.context import Context, ContextConfig
+from hierkeras.training.results import JobResult
+from hierkeras.training.spec import JobSpec
+
+EXECUTORS = ("inline", "process")
+
+
+class Executor(Protocol):
+    """Runs jobs."""
+
+    async def run(
+        self, spec: JobSpec, label: str, context: Context
+    ) -> JobResult:
+        """Runs one job to its end; as `training.run_job.run_job`."""
+        ...  # pragma: no cover - a protocol
+
+    def close(self) -> None:
+        """Ends the workers."""
+        ...  # pragma: no cover - a protocol
+
+
+class InlineExecutor:
+    """Runs each job in this process, one after another."""
+
+    async def run(
+        self, spec: JobSpec, label: str, context: Context
+    ) -> JobResult:
+        """Runs one job to its end."""
+        from hierkeras.training.run_job import run_job  # needs TensorFlow
+
+        return run_job(spec, label, context)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class ProcessExecutor:
+    """Runs each job in a process of its own, several at a time.
+
+    GPU memory is not reliably given back inside a process, so a worker does
+    one job and ends.
+
+    Args:
+        environments: For each worker the environment variables that give it
+            its share of the machine; see `shares`.
+    """
+
+    def __init__(self, environments: Sequence[Mapping[str, str]]) -> None:
+        # A fresh interpreter: TensorFlow does not survive a fork.
+        spawn = multiprocessing.get_context("spawn")
+        self._environments = spawn.Queue()
+        for environment in environments:
+            self._environments.put(dict(environment))
+        self._pool = concurrent.futures.ProcessPoolExecutor(
+            len(environments),
+            mp_context=spawn,
+            initializer=_take_share,
+            initargs=(self._environments,),
+            max_tasks_per_child=1,
+        )
+
+    async def run(
+        self, spec: JobSpec, label: str, context: Context
+    ) -> JobResult:
+        """Runs one job to its end.
+
+        Raises:
+            UserError: As `run_job`, and if the worker dies.
+        """
+        runtime = dataclasses.replace(
+            context.config.runtime,
+            # Bars of several workers would overwrite each other.
+            progress="lines"
+            if context.config.runtime.progress == "bar"
+            else context.config.runtime.progress,
+        )
+        config = dataclasses.replace(context.config, runtime=runtime)
+        try:
+            return await asyncio.wrap_future(
+                self._pool.submit(_work, spec, label, config)
+            )
+        except concurrent.futures.process.BrokenProcessPool:
+            raise UserError(
+                f"the worker of job {spec.job} ({label}) was killed; run the "
+                "same command again: finished jobs are kept"
+            ) from None
+
+    def close(self) -> None:
+        """Ends the workers; jobs that have not started do not start."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+def shares(
+    num_workers: int, num_gpus: int, gpus_per_job: int = 1
+) -> list[dict[str, str]]:
+    """Divides the machine among workers.
+
+    Args:
+        num_workers: Workers to have; 0: one for each set of GPUs, or one
+            where there is no GPU.
+        num_gpus: GPUs of the machine.
+        gpus_per_job: GPUs that train one model together.
+
+    Returns:
+        For each worker its environment variables: its GPUs, or its share of
+        the processor's cores.
+
+    Raises:
+        UserError: If there are fewer GPUs than a job asks for.
+    """
+    if num_gpus:
+        sets = num_gpus // gpus_per_job
+        if not sets:
+            raise UserError(
+                f"--gpus_per_job={gpus_per_job}: the machine has "
+                f"{num_gpus}; ask for at most that many"
+            )
+        return [
+            {
+                "CUDA_VISIBLE_DEVICES": ",".join(
+                    str(k * gpus_per_job + i) for i in range(gpus_per_job)
+                )
+            }
+            for k in range(min(num_workers or sets, sets))
+        ]
+    workers = max(1, num_workers)
+    threads = str(max(1, len(os.sched_getaffinity(0)) // workers))
+    # Read by TensorFlow and by the library that runs its convolutions.
+    return [
+        {"TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads}
+        for _ in range(workers)
+    ]
+
+
+# The queue of shares and this worker's own; set once, before its only job.
+_worker: dict[str, object] = {}
+
+
+def _take_share(environments: queue.Queue[dict[str, str]]) -> None:
+    share = environments.get()
+    os.environ.update(share)
+    _worker.update(environments=environments, share=share)
+
+
+def _work(spec: JobSpec, label: str, config: ContextConfig) -> JobResult:
+    from hierkeras.training.run_job import run_job  # after the share is set
+
+    try:
+        return run_job(spec, label, Context(config))
+    finally:
+        _worker["environments"].put(_worker["share"])  # type: ignore[attr-defined]

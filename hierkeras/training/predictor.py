@@ -1,0 +1,77 @@
+"""Softmax outputs of finished models, each computed once."""
+
+from __future__ import annotations
+
+import functools
+
+import keras
+import numpy as np
+from scipy import special
+
+from hierkeras.training import results
+from hierkeras.training.context import Context
+from hierkeras.tree import nodes
+
+
+class Predictor:
+    """Runs the models of finished jobs; remembers what they said.
+
+    Args:
+        context: The work directory and the images.
+        batch_size: Images in a batch.
+    """
+
+    def __init__(self, context: Context, batch_size: int = 256) -> None:
+        self._context = context
+        self._batch_size = batch_size
+        self._rows: dict[str, np.ndarray] = {}
+        self._values: dict[str, np.ndarray] = {}
+        self._model = functools.cache(self._load)
+
+    def probabilities(self, job: str, indices: np.ndarray) -> np.ndarray:
+        """Softmax outputs of a job's model.
+
+        Args:
+            job: The job id.
+            indices: int64 array of shape (n,), examples of the catalogue.
+
+        Returns:
+            float32 array of shape (n, number of the job's classes).
+        """
+        size = len(self._context.catalogue.keys)
+        rows = self._rows.setdefault(job, np.full(size, -1, np.int64))
+        missing = np.unique(indices[rows[indices] < 0])
+        if missing.size or job not in self._values:
+            fresh = self._run(job, missing)
+            known = self._values.get(job, fresh[:0])
+            rows[missing] = len(known) + np.arange(len(missing))
+            self._values[job] = np.concatenate([known, fresh])
+        return self._values[job][rows[indices]]
+
+    def node_probabilities(
+        self, node: nodes.Node, rows: np.ndarray
+    ) -> np.ndarray:
+        """As `probabilities`, of a node; what `tree.routing.route` wants."""
+        return self.probabilities(node.job, rows)
+
+    def model(self, job: str) -> keras.Model:
+        """The model of a job, loaded once."""
+        return self._model(job)
+
+    def forget_outputs(self) -> None:
+        """Frees the remembered outputs, not the models."""
+        self._rows.clear()
+        self._values.clear()
+
+    def _load(self, job: str) -> keras.Model:
+        return results.load_model(self._context.store, job)
+
+    def _run(self, job: str, indices: np.ndarray) -> np.ndarray:
+        model = self._model(job)
+        if not indices.size:
+            return np.zeros((0, model.output_shape[-1]), np.float32)
+        batches = self._context.images.evaluation_batches(
+            indices, self._batch_size
+        )
+        logits = model.predict(batches, verbose=0)
+        return special.softmax(logits.astype(np.float32), axis=1)

@@ -1,0 +1,142 @@
+"""The result of a job, as its folder holds it.
+
+models/<job id>/
+  job.json        the spec, what was measured, images swept, versions
+  history.json    what was measured in each epoch
+  model.keras     network and weights, without the optimizer
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from etils import epath
+
+from hierkeras._errors import UserError
+from hierkeras.training.spec import JobSpec
+from hierkeras.tree.store import Store
+
+if TYPE_CHECKING:
+    import keras
+
+JOB_FILE = "job.json"
+HISTORY_FILE = "history.json"
+MODEL_FILE = "model.keras"
+
+
+class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Measured on all validation images of the job's classes.
+
+    Args:
+        loss: Mean cross-entropy in nats.
+        top1_error: In [0, 1].
+        top5_error: In [0, 1].
+    """
+
+    loss: float
+    top1_error: float
+    top5_error: float
+
+
+class JobResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a finished job left.
+
+    Args:
+        spec: What it was asked.
+        label: What it was first run for.
+        measured: The model's errors.
+        images_swept: Training images that went through it, counted again in
+            every epoch.
+        epochs: Epochs run.
+        seconds: Wall-clock time of the training.
+        versions: Of the libraries that ran it.
+    """
+
+    spec: JobSpec
+    label: str
+    measured: Measured
+    images_swept: int
+    epochs: int
+    seconds: float
+    versions: dict[str, str]
+
+    @property
+    def job(self) -> str:
+        """The job id."""
+        return self.spec.job
+
+
+def write(
+    folder: epath.Path,
+    result: JobResult,
+    history: list[dict[str, Any]],
+    model: keras.Model,
+) -> None:
+    """Writes a job's files into a folder that is not yet visible."""
+    import keras  # not needed to read results
+
+    # A model that was never compiled: its file holds no optimizer state,
+    # which would triple it.
+    inference = keras.Model(model.inputs, model.outputs, name=model.name)
+    keras.saving.save_model(inference, str(folder / MODEL_FILE))
+    _write_json(folder / HISTORY_FILE, history)
+    _write_json(folder / JOB_FILE, result)
+
+
+def read(store: Store, job: str) -> JobResult:
+    """Reads the result of a finished job.
+
+    Raises:
+        UserError: If it is missing or damaged.
+    """
+    path = store.job_folder(job) / JOB_FILE
+    with _naming_damage(store, job):
+        result = msgspec.json.decode(path.read_bytes(), type=JobResult)
+        if result.job != job:
+            raise ValueError(f"its spec is that of job {result.job}")
+    return result
+
+
+def read_history(store: Store, job: str) -> list[dict[str, Any]]:
+    """Reads what a job measured in each epoch.
+
+    Raises:
+        UserError: If it is missing or damaged.
+    """
+    path = store.job_folder(job) / HISTORY_FILE
+    with _naming_damage(store, job):
+        return msgspec.json.decode(path.read_bytes(), type=list[dict[str, Any]])
+
+
+def load_model(store: Store, job: str) -> keras.Model:
+    """Loads the model of a finished job, not compiled.
+
+    Raises:
+        UserError: If it is missing or damaged.
+    """
+    import keras  # not needed to read results
+
+    from hierkeras.models import lrn  # noqa: F401 - registers its layer
+
+    path = store.job_folder(job) / MODEL_FILE
+    with _naming_damage(store, job):
+        return keras.saving.load_model(str(path), compile=False, safe_mode=True)
+
+
+@contextlib.contextmanager
+def _naming_damage(store: Store, job: str):
+    try:
+        yield
+    except (OSError, ValueError, KeyError, msgspec.DecodeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else repr(error)
+        raise UserError(
+            f"job {job} in {store.models} is missing or damaged ({reason}); "
+            "remove its folder and run the increment again"
+        ) from None
+
+
+def _write_json(path: epath.Path, content: Any) -> None:
+    raw = msgspec.json.encode(content, order="deterministic")
+    path.write_bytes(msgspec.json.format(raw, indent=1) + b"\n")

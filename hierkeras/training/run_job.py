@@ -1,0 +1,162 @@
+"""Runs a job: spec in, immutable result out."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from importlib import metadata
+
+import keras
+import numpy as np
+import tensorflow as tf
+from scipy import special
+
+from hierkeras.models import registry, surgery
+from hierkeras.training import fit, results, strategy
+from hierkeras.training.context import Context
+from hierkeras.training.spec import JobSpec
+
+# Enough for a stable mean feature, few enough to cost little.
+_IMPRINT_IMAGES_PER_CLASS = 50
+
+
+def run_job(spec: JobSpec, label: str, context: Context) -> results.JobResult:
+    """Trains the model that a spec asks for, or finds it trained.
+
+    Args:
+        spec: What to train.
+        label: What for, in messages and TensorBoard.
+        context: What to run it in.
+
+    Returns:
+        The result, which is then in the work directory too.
+
+    Raises:
+        UserError: If the training diverges, or the job that it starts from
+            is damaged.
+    """
+    store = context.store
+    if store.has_job(spec.job):
+        return results.read(store, spec.job)
+    if context.config.runtime.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(spec.random_seed)
+    start = time.monotonic()
+    with _dtype_policy(spec.recipe.precision):
+        with strategy.choose_strategy(context.config.runtime.devices).scope():
+            model = registry.build_model(spec.model, len(spec.classes))
+        _initialise(model, spec, context)
+        history = _train(model, spec, label, context)
+    measured = measure(model, spec, context)
+    result = results.JobResult(
+        spec=spec,
+        label=label,
+        measured=measured,
+        images_swept=history[-1]["images_swept"] if history else 0,
+        epochs=len(history),
+        seconds=time.monotonic() - start,
+        versions={
+            name: metadata.version(name) for name in ("tensorflow", "keras")
+        },
+    )
+    with store.new_job(spec.job) as folder:
+        results.write(folder, result, history, model)
+    return result
+
+
+def measure(
+    model: keras.Model, spec: JobSpec, context: Context
+) -> results.Measured:
+    """Measures a model on all validation images of its classes.
+
+    Args:
+        model: Gives logits of shape (n, len(spec.classes)).
+        spec: Its spec.
+        context: The images.
+    """
+    indices = context.catalogue.indices("validation", spec.classes)
+    labels = context.catalogue.labels_among(indices, spec.classes)
+    logits = model.predict(
+        context.images.evaluation_batches(indices, spec.recipe.batch_size),
+        verbose=0,
+    )
+    log_probabilities = special.log_softmax(logits.astype(np.float64), axis=1)
+    own = log_probabilities[np.arange(len(labels)), labels]
+    # Ties count against the model: a constant output is not half right.
+    rank = (log_probabilities >= own[:, None]).sum(axis=1)
+    return results.Measured(
+        loss=float(-own.mean()),
+        top1_error=float((rank > 1).mean()),
+        top5_error=float((rank > 5).mean()),
+    )
+
+
+def _initialise(model: keras.Model, spec: JobSpec, context: Context) -> None:
+    if spec.initial is None:
+        return
+    parent_classes = results.read(context.store, spec.initial.job).spec.classes
+    parent = results.load_model(context.store, spec.initial.job)
+    new = surgery.transfer_weights(parent, model, parent_classes, spec.classes)
+    if new and spec.initial.new_columns == "imprinted":
+        _imprint(model, spec, new, context)
+
+
+def _imprint(
+    model: keras.Model,
+    spec: JobSpec,
+    new_classes: tuple[str, ...],
+    context: Context,
+) -> None:
+    indices = context.catalogue.indices("train", spec.classes)
+    labels = context.catalogue.labels_among(indices, spec.classes)
+    few = np.sort(
+        np.concatenate(
+            [
+                np.flatnonzero(labels == k)[:_IMPRINT_IMAGES_PER_CLASS]
+                for k in range(len(spec.classes))
+            ]
+        )
+    )
+    features = surgery.feature_extractor(model).predict(
+        context.images.evaluation_batches(indices[few], spec.recipe.batch_size),
+        verbose=0,
+    )
+    columns = [spec.classes.index(name) for name in new_classes]
+    surgery.imprint(model, columns, features, labels[few])
+
+
+def _train(
+    model: keras.Model, spec: JobSpec, label: str, context: Context
+) -> list[dict]:
+    if spec.trainable == "none" or not spec.recipe.max_epochs:
+        return []
+    surgery.set_trainable(model, spec.trainable)
+    samples = {}
+    for split in ("train", "validation"):
+        indices = context.catalogue.indices(split, spec.classes)
+        labels = context.catalogue.labels_among(indices, spec.classes)
+        samples[split] = indices, labels
+    run = context.store.tensorboard / f"{label.replace(' ', '-')}-{spec.job}"
+    with contextlib.closing(tf.summary.create_file_writer(str(run))) as writer:
+        return fit.fit(
+            model,
+            spec.recipe,
+            context.images,
+            samples["train"],
+            samples["validation"],
+            seed=spec.random_seed,
+            label=label,
+            runtime=context.config.runtime,
+            writer=writer,
+        )
+
+
+@contextlib.contextmanager
+def _dtype_policy(name: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,0 +1,121 @@
+"""The spec of a job: all that decides what a training gives.
+
+A job is a pure function of its spec. The spec is canonical JSON, its hash is
+the job id, and its result is an immutable folder under that id: a job whose
+folder exists is not run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+import msgspec
+
+from hierkeras.models.registry import ModelConfig
+
+Schedule = Literal["adaptive", "cosine"]
+Optimizer = Literal["sgd", "adamw"]
+Augmentation = Literal["none", "shift_flip"]
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+Trainable = Literal["all", "head", "none"]
+NewColumns = Literal["random", "imprinted"]
+
+
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a model is trained.
+
+    The defaults are the paper's where it names a value (section 5, Training
+    Details), else those of Krizhevsky et al. 2012, which it builds on.
+
+    Args:
+        schedule: `adaptive` (the paper's rule) or `cosine` with a fixed
+            budget of `max_epochs` passes over the images.
+        optimizer: `sgd` (with Nesterov momentum) or `adamw`.
+        initial_learning_rate: Rate at the start, greater than 0.
+        momentum: Of `sgd`, in [0, 1).
+        weight_decay: Decoupled, per step and unit of learning rate; not
+            applied to biases and normalisation.
+        batch_size: Images in a step, over all devices.
+        max_epochs: Most epochs; 0 trains nothing. An epoch is a pass over
+            the images with `cosine`, `samples_per_check` images with
+            `adaptive`.
+        warmup_epochs: With `cosine`, epochs of linear warm-up.
+        samples_per_check: With `adaptive`, images between two validations.
+        validation_samples: Random validation images of one validation.
+        min_error_drop: With `adaptive`, the drop of the validation error,
+            in [0, 1], that counts as progress.
+        patience: With `adaptive`, validations without progress in a row
+            that cut the rate.
+        learning_rate_cuts: With `adaptive`, how often the rate is cut before
+            training stops.
+        learning_rate_cut_factor: By what it is divided.
+        augmentation: `shift_flip` moves each image by up to an eighth of its
+            size and mirrors half of them; `none`.
+        precision: Keras dtype policy.
+    """
+
+    schedule: Schedule = "adaptive"
+    optimizer: Optimizer = "sgd"
+    initial_learning_rate: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 0.0005
+    batch_size: int = 128
+    max_epochs: int = 100
+    warmup_epochs: float = 0.0
+    samples_per_check: int = 30_000
+    validation_samples: int = 1_000
+    min_error_drop: float = 0.001
+    patience: int = 3
+    learning_rate_cuts: int = 2
+    learning_rate_cut_factor: float = 10.0
+    augmentation: Augmentation = "none"
+    precision: Precision = "float32"
+
+
+class Initial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The model that a job starts from.
+
+    Args:
+        job: Id of the job that made it.
+        new_columns: How softmax columns of classes that it lacks begin:
+            `random`, or `imprinted` from the classes' mean features (Qi et
+            al. 2018).
+    """
+
+    job: str
+    new_columns: NewColumns = "random"
+
+
+class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All that decides what a training gives.
+
+    Args:
+        classes: Names of the classes, in the order of the outputs.
+        model: The network.
+        recipe: How it is trained.
+        data: Fingerprint of the training and validation images.
+        initial: What it starts from; None: random weights.
+        trainable: Which part is trained: `all`, `head` (the softmax layer)
+            or `none`.
+        seed: Of initialisation, order and augmentation.
+    """
+
+    classes: tuple[str, ...]
+    model: ModelConfig
+    recipe: Recipe
+    data: str
+    initial: Initial | None = None
+    trainable: Trainable = "all"
+    seed: int = 0
+
+    @property
+    def job(self) -> str:
+        """The job id: 16 hexadecimal digits of the spec's hash."""
+        canonical = msgspec.json.encode(self, order="deterministic")
+        return hashlib.sha256(canonical).hexdigest()[:16]
+
+    @property
+    def random_seed(self) -> int:
+        """A seed in [0, 2^31) of this job's own, so that jobs differ."""
+        return int(self.job, 16) % 2**31

@@ -1,0 +1,1 @@
+"""The tree as a value, its routing rules and its store."""

@@ -1,0 +1,102 @@
+"""Files and folders that appear whole or not at all.
+
+New content is written under a temporary name, flushed to the disk and
+renamed. A reader sees the old state or the new one, also after a crash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+
+from etils import epath
+
+TEMPORARY_PREFIX = ".tmp-"
+
+
+def write_file(path: epath.Path, content: bytes) -> None:
+    """Writes a file, replacing one that is there.
+
+    Args:
+        path: Where; its folder must exist.
+        content: What.
+    """
+    temporary = _temporary(path)
+    try:
+        temporary.write_bytes(content)
+        _flush(temporary)
+        temporary.replace(path)
+        _flush(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def new_folder(path: epath.Path) -> Iterator[epath.Path]:
+    """Fills a folder that appears under `path` when the block ends.
+
+    Args:
+        path: The final place. If it exists when the block ends, what is
+            there stays and the new folder is dropped.
+
+    Yields:
+        A temporary folder beside `path`; gone if the block raises.
+    """
+    temporary = _temporary(path)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        _flush_folder(temporary)
+        if path.exists():
+            temporary.rmtree()
+        else:
+            temporary.rename(path)
+            _flush(path.parent)
+    except BaseException:
+        temporary.rmtree(missing_ok=True)
+        raise
+
+
+def remove_debris(folder: epath.Path) -> int:
+    """Removes what killed writers left in `folder`; returns how much."""
+    if not folder.exists():
+        return 0
+    debris = [
+        path
+        for path in folder.iterdir()
+        if path.name.startswith(TEMPORARY_PREFIX)
+    ]
+    for path in debris:
+        if path.is_dir():
+            path.rmtree(missing_ok=True)
+        else:
+            path.unlink(missing_ok=True)
+    return len(debris)
+
+
+def _temporary(path: epath.Path) -> epath.Path:
+    return path.parent / f"{TEMPORARY_PREFIX}{path.name}-{uuid.uuid4().hex[:8]}"
+
+
+def _flush_folder(folder: epath.Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            _flush_folder(path)
+        else:
+            _flush(path)
+    _flush(folder)
+
+
+def _flush(path: epath.Path) -> None:
+    # Only local file systems have something to flush; an object store's
+    # write is durable when it returns.
+    if not isinstance(path, os.PathLike) or "://" in os.fspath(path):
+        return
+    descriptor = os.open(os.fspath(path), os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,225 @@
+"""Routing: from the models' softmax outputs to the tree's answer.
+
+With `b(k|x)` a branch's probability of its child `k`, `l(y|x)` the child's
+probability of a class `y` and `c(y|x)` the branch's own probability of `y`
+given its child:
+
+- `hard`: descend to the most probable child, answer with that leaf (paper,
+  section 3).
+- `soft`: `P(y|x) = b(k|x) * l(y|x)`, over the children that matter: of each
+  branch the `beam_width` most probable. Below the others the branch's own
+  `b(k|x) * c(y|x)` stands, so that the probabilities still sum to 1.
+- `fused`: as soft, with `l` replaced by the normalised geometric mean
+  `l^a * c^(1-a)`, where `a` is the branch's `fusion_exponent`.
+
+The formulas take the module of array operations to use, `numpy` or one with
+its names such as `keras.ops`, so that evaluation and a served graph compute
+the same thing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol, get_args
+
+import numpy as np
+
+from hierkeras.tree import nodes
+
+RoutingRule = Literal["hard", "soft", "fused"]
+ROUTING_RULES: tuple[str, ...] = get_args(RoutingRule)
+
+# Keeps the logarithm of a probability that underflowed finite.
+_TINY = 1e-30
+
+Array = Any  # of numpy or of the module that a formula is given
+
+
+@dataclasses.dataclass(frozen=True)
+class Routing:
+    """How images travel down a tree.
+
+    Args:
+        rule: `hard`, `soft` or `fused`.
+        beam_width: Most children that run for an image at one branch, at
+            least 1; `hard` runs one.
+    """
+
+    rule: RoutingRule = "hard"
+    beam_width: int = 2
+
+    def __post_init__(self) -> None:
+        if self.rule not in ROUTING_RULES:
+            raise ValueError(
+                f"rule expected one of {', '.join(ROUTING_RULES)}. "
+                f"Received: rule={self.rule!r}"
+            )
+        if self.beam_width < 1:
+            raise ValueError(
+                "beam_width expected a positive integer. "
+                f"Received: beam_width={self.beam_width}"
+            )
+
+
+class NodeProbabilities(Protocol):
+    """Gives the softmax outputs of a node's model for some images."""
+
+    def __call__(self, node: nodes.Node, rows: np.ndarray) -> np.ndarray:
+        """Runs the node's model.
+
+        Args:
+            node: The node.
+            rows: int array of shape (n,), the images.
+
+        Returns:
+            float array of shape (n, len(node.classes)), rows summing to 1.
+        """
+        ...  # pragma: no cover - a protocol
+
+
+@dataclasses.dataclass(frozen=True)
+class Routed:
+    """The tree's answer for n images.
+
+    Args:
+        probabilities: float32 array of shape (n, len(tree.classes)); columns
+            follow `tree.classes`; rows sum to 1.
+        leaves: int array of shape (n,), for each image the index, in
+            `tree.leaves`, of the leaf that hard routing sends it to.
+    """
+
+    probabilities: np.ndarray
+    leaves: np.ndarray
+
+
+def child_probabilities(
+    branch: Array, positions: Sequence[Sequence[int]], ops: Any = np
+) -> Array:
+    """`b(k|x)`: sums a branch's softmax units by child (paper, Figure 4).
+
+    Args:
+        branch: float array of shape (n, c), the branch's softmax outputs.
+        positions: For each child its columns in `branch`.
+        ops: Module of array operations.
+
+    Returns:
+        float array of shape (n, len(positions)).
+    """
+    return ops.stack(
+        [
+            ops.sum(ops.take(branch, np.asarray(p), axis=1), axis=1)
+            for p in positions
+        ],
+        axis=1,
+    )
+
+
+def fuse(
+    leaf: Array, branch: Array, exponent: float | Array, ops: Any = np
+) -> Array:
+    """The normalised geometric mean `l^a * c^(1-a)` of two opinions.
+
+    Args:
+        leaf: float array of shape (n, c), the child's probabilities.
+        branch: float array of shape (n, c), the branch's probabilities of
+            the same classes; they need not sum to 1.
+        exponent: `a` in [0, 1]; 1 gives `leaf`.
+        ops: Module of array operations.
+
+    Returns:
+        float array of shape (n, c), rows summing to 1.
+    """
+    logits = exponent * ops.log(ops.maximum(leaf, _TINY)) + (
+        1.0 - exponent
+    ) * ops.log(ops.maximum(branch, _TINY))
+    weights = ops.exp(logits - ops.max(logits, axis=1, keepdims=True))
+    return weights / ops.sum(weights, axis=1, keepdims=True)
+
+
+def beam(children: Array, beam_width: int, ops: Any = np) -> Array:
+    """Which children of a branch run for which image.
+
+    Args:
+        children: float array of shape (n, k), the children's probabilities.
+        beam_width: Most children to run for one image.
+        ops: Module of array operations.
+
+    Returns:
+        bool array of shape (n, k), `min(beam_width, k)` true in each row;
+        of equals, the first wins.
+    """
+    # Rank by how many children go before: a stable order without a sort,
+    # the same in every module of operations.
+    before = children[:, None, :] > children[:, :, None]
+    equal = children[:, None, :] == children[:, :, None]
+    count = children.shape[1]
+    earlier = np.tril(np.ones((count, count), dtype=bool), k=-1)[None]
+    ranks = ops.sum(
+        ops.where(
+            ops.logical_or(before, ops.logical_and(equal, earlier)), 1, 0
+        ),
+        axis=2,
+    )
+    return ranks < beam_width
+
+
+def route(
+    tree: nodes.Tree,
+    probabilities: NodeProbabilities,
+    rows: np.ndarray,
+    routing: Routing,
+) -> Routed:
+    """Sends images down the tree; a node runs only on those that reach it.
+
+    Args:
+        tree: The tree.
+        probabilities: Runs a node's model on some of the images.
+        rows: int array of shape (n,), the images, as `probabilities` knows
+            them.
+        routing: The rule to follow.
+
+    Returns:
+        The answer for each of `rows`.
+    """
+    leaf_index = {leaf.name: i for i, leaf in enumerate(tree.leaves)}
+    answers, leaves = _descend(
+        tree.root, probabilities, rows, routing, leaf_index
+    )
+    return Routed(answers, leaves)
+
+
+def _descend(
+    node: nodes.Node,
+    probabilities: NodeProbabilities,
+    rows: np.ndarray,
+    routing: Routing,
+    leaf_index: dict[str, int],
+) -> tuple[np.ndarray, np.ndarray]:
+    own = probabilities(node, rows)
+    if isinstance(node, nodes.Leaf):
+        return own, np.full(len(rows), leaf_index[node.name])
+    positions = node.positions()
+    mass = child_probabilities(own, positions)
+    width = 1 if routing.rule == "hard" else routing.beam_width
+    runs = beam(mass, width)
+    chosen = beam(mass, 1)
+    answers = np.zeros_like(own) if routing.rule == "hard" else own.copy()
+    leaves = np.zeros(len(rows), dtype=np.int64)
+    for k, child in enumerate(node.children):
+        here = np.flatnonzero(runs[:, k])
+        if not here.size:
+            continue
+        below, below_leaves = _descend(
+            child, probabilities, rows[here], routing, leaf_index
+        )
+        columns = np.asarray(positions[k])
+        if routing.rule == "fused":
+            own_opinion = own[np.ix_(here, columns)]
+            below = fuse(below, own_opinion, node.fusion_exponent)
+        if routing.rule != "hard":
+            below = below * mass[here, k, None]
+        answers[np.ix_(here, columns)] = below
+        goes = chosen[here, k]
+        leaves[here[goes]] = below_leaves[goes]
+    return answers, leaves

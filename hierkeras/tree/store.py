@@ -1,0 +1,154 @@
+"""The work directory.
+
+    WORKDIR/
+      models/<job id>/          one finished job, never rewritten
+      generations/000002.json   a tree, with what each decision rested on
+      LATEST                    "000002"
+      tensorboard/              one run a job and one a step
+      LOCK, LOCK.holder         while an increment runs
+
+Nothing is ever rewritten but the pointer `LATEST`, which is replaced last: a
+reader sees whole generations only, and rolling back is pointing `LATEST` at
+an older one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+
+import filelock
+import msgspec
+from etils import epath
+
+from hierkeras._errors import UserError
+from hierkeras.tree import atomic, generation
+
+
+class Store:
+    """Reads and writes a work directory; makes nothing before it writes.
+
+    Args:
+        root: The work directory, any path that `etils.epath` takes.
+    """
+
+    def __init__(self, root: epath.PathLike) -> None:
+        self.root = epath.Path(root)
+        self.models = self.root / "models"
+        self.generations = self.root / "generations"
+        self.tensorboard = self.root / "tensorboard"
+        self._latest = self.root / "LATEST"
+
+    def latest(self) -> generation.Generation | None:
+        """The generation that `LATEST` points at; None in a new directory.
+
+        Raises:
+            UserError: If the pointer or its generation is damaged.
+        """
+        if not self._latest.exists():
+            return None
+        name = self._latest.read_text().strip()
+        if not name.isdecimal():
+            raise UserError(
+                f"{self._latest} is damaged: expected a number such as "
+                f"000002, received {name[:40]!r}; write the number of a "
+                f"file in {self.generations} into it"
+            )
+        return self.read(int(name))
+
+    def history(self) -> tuple[generation.Generation, ...]:
+        """Every generation from the first to the latest.
+
+        Raises:
+            UserError: If one is missing or damaged.
+        """
+        latest = self.latest()
+        if latest is None:
+            return ()
+        earlier = (self.read(number) for number in range(1, latest.number))
+        return (*earlier, latest)
+
+    def read(self, number: int) -> generation.Generation:
+        """Reads one generation.
+
+        Raises:
+            UserError: If it is missing or damaged.
+        """
+        path = self._generation_path(number)
+        try:
+            found = generation.from_json(path.read_bytes())
+        except FileNotFoundError:
+            raise UserError(
+                f"{path} is missing; point {self._latest} at a generation "
+                "that exists"
+            ) from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"{path} is damaged ({error}); restore it, or point "
+                f"{self._latest} at an earlier generation"
+            ) from None
+        if found.number != number:
+            raise UserError(
+                f"{path} is damaged: it says that it is generation "
+                f"{found.number}; restore it, or point {self._latest} at "
+                "another generation"
+            )
+        return found
+
+    def publish(self, new: generation.Generation) -> None:
+        """Writes a generation, then points `LATEST` at it."""
+        self.generations.mkdir(parents=True, exist_ok=True)
+        path = self._generation_path(new.number)
+        atomic.write_file(path, generation.to_json(new))
+        atomic.write_file(self._latest, f"{new.number:06d}\n".encode())
+
+    def job_folder(self, job: str) -> epath.Path:
+        """Where the result of a job is, or will be."""
+        return self.models / job
+
+    def has_job(self, job: str) -> bool:
+        """Whether a job is finished."""
+        return bool(self.job_folder(job).exists())
+
+    @contextlib.contextmanager
+    def new_job(self, job: str) -> Iterator[epath.Path]:
+        """A folder for a job's result, which appears when the block ends."""
+        self.models.mkdir(parents=True, exist_ok=True)
+        with atomic.new_folder(self.job_folder(job)) as folder:
+            yield folder
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Holds the work directory for one increment; removes debris.
+
+        The operating system drops the lock of a process that died.
+
+        Raises:
+            UserError: At once, if another process holds it.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        holder = self.root / "LOCK.holder"
+        lock = filelock.FileLock(os.fspath(self.root / "LOCK"), timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            name = holder.read_text() if holder.exists() else "unknown"
+            raise UserError(
+                f"work directory {self.root} is in use by {name}; wait for "
+                "it to end, or take another --workdir"
+            ) from None
+        try:
+            holder.write_text(
+                f"process {os.getpid()} on {socket.gethostname()}"
+            )
+            for folder in (self.root, self.models, self.generations):
+                atomic.remove_debris(folder)
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+    def _generation_path(self, number: int) -> epath.Path:
+        return self.generations / f"{number:06d}.json"

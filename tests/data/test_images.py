@@ -1,0 +1,212 @@
+import io
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from hierkeras.data.images import Images, Unreadable, decode_and_resize
+from hierkeras.data.registry import open_source
+from hierkeras.data.source import DataConfig
+
+
+def resized(image, size):
+    return decode_and_resize(tf.constant(image), size).numpy()
+
+
+class TestDecodeAndResize:
+    @pytest.mark.parametrize(
+        ("mode", "image_format"),
+        [
+            ("RGB", "PNG"),
+            ("RGB", "JPEG"),
+            ("RGB", "BMP"),
+            ("RGB", "GIF"),
+            ("P", "PNG"),
+            ("RGBA", "PNG"),
+            ("RGBA", "BMP"),
+            ("CMYK", "JPEG"),
+        ],
+    )
+    def test_formats_in_colour(self, encode, mode, image_format):
+        image = resized(encode(mode, image_format, colour=(255, 0, 0)), 2)
+
+        assert image.dtype == np.uint8
+        np.testing.assert_allclose(
+            image, np.full((2, 2, 3), [255, 0, 0]), atol=2
+        )
+
+    @pytest.mark.parametrize(
+        ("mode", "image_format"),
+        [
+            ("L", "PNG"),
+            ("LA", "PNG"),
+            ("L", "JPEG"),
+            ("L", "BMP"),
+            ("L", "GIF"),
+        ],
+    )
+    def test_formats_in_grey(self, encode, mode, image_format):
+        image = resized(encode(mode, image_format, colour=(90, 90, 90)), 2)
+
+        np.testing.assert_allclose(image, np.full((2, 2, 3), 90), atol=1)
+
+    def test_the_first_frame_of_an_animation(self):
+        buffer = io.BytesIO()
+        frames = [Image.new("RGB", (4, 4), c) for c in ("red", "blue")]
+        frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
+
+        image = resized(buffer.getvalue(), 4)
+
+        assert (image == [255, 0, 0]).all()
+
+    def test_the_centre_is_cropped(self):
+        wide = np.zeros((2, 5, 3), np.uint8)
+        wide[:] = np.array([10, 20, 30, 40, 50])[None, :, None]
+
+        # A margin of 3 columns leaves 1 on the left and 2 on the right.
+        assert resized(wide, 2)[0, :, 0].tolist() == [20, 30]
+        assert resized(wide.transpose(1, 0, 2), 2)[:, 0, 0].tolist() == [20, 30]
+
+    def test_shrinking_averages(self):
+        stripes = np.zeros((8, 8, 3), np.uint8)
+        stripes[:, ::2] = 200
+
+        # Without antialiasing, a stripe that is hit gives 0 or 200.
+        assert (abs(resized(stripes, 2).astype(int) - 100) <= 25).all()
+
+    def test_growing_is_bilinear_and_rounds(self):
+        image = np.zeros((2, 2, 1), np.uint8)
+        image[:, 1] = 101
+
+        # Centres of the new pixels lie at -1/4, 1/4, 3/4 and 5/4.
+        assert resized(image, 4)[0, :, 0].tolist() == [0, 25, 76, 101]
+
+    def test_the_same_size_changes_nothing(self):
+        image = np.random.default_rng(0).integers(0, 256, (7, 7, 3), np.uint8)
+
+        np.testing.assert_array_equal(resized(image, 7), image)
+
+    def test_alpha_is_dropped(self):
+        image = np.random.default_rng(0).integers(0, 256, (7, 7, 4), np.uint8)
+
+        np.testing.assert_array_equal(resized(image, 7), image[..., :3])
+
+    @pytest.mark.parametrize(
+        "spec",
+        [
+            tf.TensorSpec([], tf.string),
+            tf.TensorSpec([None, None, 3], tf.uint8),
+            tf.TensorSpec([None, None, 1], tf.uint8),
+        ],
+    )
+    def test_a_traced_graph_has_a_static_shape_and_no_state(self, spec):
+        function = tf.function(lambda image: decode_and_resize(image, 5))
+
+        graph = function.get_concrete_function(spec)
+
+        assert graph.output_shapes == (5, 5, 3)
+        variables = list(graph.graph.variables)
+        random = [
+            operation.type
+            for operation in graph.graph.get_operations()
+            if "Random" in operation.type or "Assign" in operation.type
+        ]
+        assert not variables and not random
+
+
+@pytest.fixture
+def broken_folder(write_photos, encode):
+    """Class `good` with 3 images, class `bad` with 6, of which 5 are bad."""
+    root: pathlib.Path = write_photos({"good": 3, "bad": 1})
+    jpeg = encode(image_format="JPEG", size=(64, 64))
+    for name, content in {
+        "empty.png": b"",
+        "gone.png": b"removed below",
+        "half.jpg": jpeg[: len(jpeg) // 2],
+        "half.png": encode(size=(64, 64))[:60],
+        "text.jpg": b"These are not the pixels you are looking for.",
+    }.items():
+        (root / "bad" / name).write_bytes(content)
+    source = open_source(DataConfig(f"folder:{root}"))
+    (root / "bad" / "gone.png").unlink()
+    return source
+
+
+@pytest.fixture(params=["memory", "none"])
+def images(request, broken_folder):
+    return Images(broken_folder, 4, cache=request.param)
+
+
+def of_class(source, name):
+    catalogue = source.catalogue
+    return np.flatnonzero(catalogue.labels == catalogue.class_names.index(name))
+
+
+class TestUnreadable:
+    def test_are_listed_with_a_reason_in_one_line(self, images):
+        bad = images.prepare(of_class(images.source, "bad"))
+
+        assert all(isinstance(entry, Unreadable) for entry in bad)
+        keys = images.source.catalogue.keys
+        assert [entry.key for entry in bad] == [keys[e.index] for e in bad]
+        reasons = {entry.key: entry.reason for entry in bad}
+        expected = {
+            "bad/empty.png": "Input is empty",
+            "bad/gone.png": "No such file",
+            "bad/half.jpg": "Invalid JPEG data",
+            "bad/half.png": "PNG",
+            "bad/text.jpg": "Unknown image file format",
+        }
+        assert reasons.keys() == expected.keys()
+        for key, words in expected.items():
+            assert words in reasons[key]
+            assert "\n" not in reasons[key]
+            assert "{{" not in reasons[key] and "[Op:" not in reasons[key]
+
+    def test_are_listed_again(self, images):
+        everything = np.arange(len(images.source.catalogue.keys))
+        first = images.prepare(everything)
+
+        assert images.prepare(everything[::-1]) == first
+        assert images.prepare(of_class(images.source, "good")) == []
+        assert images.prepare(np.array([], np.int64)) == []
+
+    def test_are_never_delivered(self, images):
+        everything = np.arange(len(images.source.catalogue.keys))
+        labels = everything.astype(np.int32)
+
+        batches = images.training_batches(
+            everything, labels, batch_size=4, seed=0, augment=False, epochs=2
+        )
+
+        delivered = [int(label) for _, label in batches.unbatch()]
+        bad = {entry.index for entry in images.prepare(everything)}
+        assert len(bad) == 5
+        assert delivered[:4] != delivered[4:]
+        for epoch in (delivered[:4], delivered[4:]):
+            assert sorted(epoch) == sorted({*everything.tolist()} - bad)
+
+    def test_are_refused_where_the_order_counts(self, images):
+        with pytest.raises(ValueError, match=r"bad/empty\.png"):
+            images.evaluation_batches(of_class(images.source, "bad"), 2)
+
+    def test_of_another_class_are_never_read(self, images, monkeypatch):
+        good = of_class(images.source, "good")
+        seen = []
+        read = images.source.read
+
+        def spy(indices):
+            seen.append(indices)
+            return read(indices)
+
+        monkeypatch.setattr(images.source, "read", spy)
+
+        batches = images.training_batches(
+            good, np.arange(3), batch_size=3, seed=0, augment=False, epochs=1
+        )
+
+        assert sum(len(labels) for _, labels in batches) == 3
+        eager = [i for i in seen if isinstance(i, np.ndarray)]
+        assert {*np.concatenate(eager).tolist()} == {*good.tolist()}

@@ -1,0 +1,158 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hierkeras._errors import UsageError, UserError
+from hierkeras.data.catalogue import SPLITS
+from hierkeras.data.splits import assign_splits, check_enough
+
+TRAIN, VALIDATION, TEST = range(3)
+
+
+def split(keys, own=None, labels=None, **fractions):
+    """Splits of keys that are all of one class, unless labels are given."""
+    labels = np.zeros(len(keys), np.int32) if labels is None else labels
+    return assign_splits(
+        np.array(keys, np.str_),
+        np.array(labels, np.int32),
+        None if own is None else np.array(own, np.str_),
+        class_names=[str(i) for i in range(max(labels, default=0) + 1)],
+        **fractions,
+    ).tolist()
+
+
+def names(count, prefix="ant"):
+    return [f"{prefix}/{number}.jpg" for number in range(count)]
+
+
+def test_shares_are_the_papers_within_binomial_bounds():
+    size = 20_000
+
+    splits = split(names(size))
+
+    for index, share in ((TRAIN, 0.85), (VALIDATION, 0.05), (TEST, 0.10)):
+        deviation = math.sqrt(size * share * (1 - share))
+        assert abs(splits.count(index) - size * share) < 4 * deviation
+
+
+def test_the_hash_of_the_key_decides():
+    splits = split(names(30))
+
+    # `printf ant/7.jpg | sha256sum` begins with 15fa, 0.086 of 10000
+    # (hexadecimal); the others with 2130: 0.130, 260a: 0.149, 3660: 0.212.
+    assert splits[7] == TEST
+    assert splits[21] == VALIDATION
+    assert splits[27] == VALIDATION
+    assert splits[3] == TRAIN
+
+
+@given(old=st.integers(0, 400), new=st.integers(0, 400))
+@settings(max_examples=30, deadline=None)
+def test_adding_files_never_tests_on_what_was_trained_on(old, new):
+    before = split(names(old))
+
+    after = split(names(old) + names(new, "more"))[:old]
+
+    moved = {(b, a) for b, a in zip(before, after, strict=True) if b != a}
+    assert (TRAIN, TEST) not in moved
+    if old >= 200:  # Then no split was empty: nothing moves at all.
+        assert before == after
+
+
+@given(st.permutations(names(40)))
+@settings(max_examples=10, deadline=None)
+def test_order_does_not_matter(keys):
+    expected = dict(zip(names(40), split(names(40)), strict=True))
+
+    assert split(keys) == [expected[key] for key in keys]
+
+
+@given(size=st.integers(3, 60), prefix=st.text("abc", max_size=3))
+@settings(max_examples=50, deadline=None)
+def test_three_images_fill_every_split(size, prefix):
+    assert set(split(names(size, prefix))) == {TRAIN, VALIDATION, TEST}
+
+
+@pytest.mark.parametrize("size", [0, 1, 2])
+def test_fewer_images_are_split_without_an_error(size):
+    splits = split(names(size))
+
+    assert len(splits) == size
+    assert len(set(splits)) == size
+
+
+def test_classes_are_filled_one_by_one():
+    labels = [0] * 3 + [1] * 3
+
+    splits = split(names(3) + names(3, "bee"), labels=labels)
+
+    assert set(splits[:3]) == set(splits[3:]) == {TRAIN, VALIDATION, TEST}
+
+
+def test_three_given_splits_are_kept():
+    own = ["train", "val", "test", "train"]
+
+    assert split(names(4), own) == [TRAIN, VALIDATION, TEST, TRAIN]
+
+
+@pytest.mark.parametrize("second", ["val", "validation", "test"])
+def test_the_second_of_two_splits_is_for_the_test(second):
+    own = ["train"] * 400 + [second] * 100
+
+    splits = split(names(500), own)
+
+    assert splits[400:] == [TEST] * 100
+    assert set(splits[:400]) == {TRAIN, VALIDATION}
+    assert splits.count(VALIDATION) == pytest.approx(20, abs=13)
+
+
+@pytest.mark.parametrize("only", ["train", "test"])
+def test_a_single_split_is_none(only):
+    assert split(names(50), [only] * 50) == split(names(50))
+
+
+def test_splits_without_training_are_refused():
+    with pytest.raises(UserError, match="'train'"):
+        split(names(2), ["val", "test"])
+
+
+@pytest.mark.parametrize(
+    ("validation", "test"), [(0, 0.1), (0.1, 0), (-0.1, 0.1), (0.5, 0.5)]
+)
+def test_fractions_that_leave_a_split_empty_are_refused(validation, test):
+    with pytest.raises(UsageError, match="above 0"):
+        split(names(3), validation_fraction=validation, test_fraction=test)
+
+
+def test_fractions_are_used():
+    splits = split(names(1000), validation_fraction=0.3, test_fraction=0.4)
+
+    assert splits.count(TEST) == pytest.approx(400, abs=62)
+    assert splits.count(VALIDATION) == pytest.approx(300, abs=58)
+
+
+class TestCheckEnough:
+    def test_accepts_one_image_in_every_split(self, catalogue):
+        check_enough(catalogue(("ant",), [0] * 3, [0, 1, 2]), ["ant"])
+
+    def test_names_class_count_and_need(self, catalogue):
+        few = catalogue(("ant", "bee"), [0, 0, 0, 1, 1], [0, 1, 2, 0, 1])
+
+        with pytest.raises(UserError) as error:
+            check_enough(few, ["ant", "bee"])
+
+        assert str(error.value) == (
+            "Class 'bee' has 2 images (1 train, 1 validation, 0 test); a "
+            f"class needs at least {len(SPLITS)}, one in each split: add "
+            "images or leave the class out."
+        )
+
+    def test_counts_the_other_classes_that_lack_images(self, catalogue):
+        with pytest.raises(UserError, match=r"'ant' \(and 1 more\) has 0"):
+            check_enough(catalogue(("ant", "bee"), [], []), ["ant", "bee"])
+
+    def test_ignores_classes_that_are_not_learnt(self, catalogue):
+        check_enough(catalogue(("ant", "bee"), [0] * 3, [0, 1, 2]), ["ant"])
