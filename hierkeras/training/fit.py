@@ -91,6 +91,7 @@ def fit(
             ),
             validation_steps=math.ceil(looks / min(batch, looks)),
             callbacks=callbacks,
+            shuffle=False,  # the data set is shuffled already
             verbose=1 if runtime.progress == "bar" else 0,
         )
     return monitor.history

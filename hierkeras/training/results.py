@@ -79,7 +79,7 @@ def write(
 
     # A model that was never compiled: its file holds no optimizer state,
     # which would triple it.
-    inference = keras.Model(model.inputs, model.outputs, name=model.name)
+    inference = keras.Model(model.input, model.output, name=model.name)
     keras.saving.save_model(inference, str(folder / MODEL_FILE))
     _write_json(folder / HISTORY_FILE, history)
     _write_json(folder / JOB_FILE, result)
