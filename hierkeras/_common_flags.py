@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 from absl import flags
 
-from hierkeras.tree.routing import ROUTING_RULES
+from hierkeras.data.source import Cache
+from hierkeras.tree.routing import ROUTING_RULES, Routing
 
 WORKDIR = flags.DEFINE_string(
     "workdir",
@@ -19,21 +21,21 @@ DATASET = flags.DEFINE_string(
     "Images: digits, folder:PATH, tfds:NAME or npz:FILE. A work directory "
     "remembers its own.",
 )
-ROUTING = flags.DEFINE_enum(
+_ROUTING = flags.DEFINE_enum(
     "routing",
     None,
     list(ROUTING_RULES),
     "How a tree answers: hard (the paper's), soft or fused. A work directory "
     "remembers its own; hard in a new one.",
 )
-BEAM_WIDTH = flags.DEFINE_integer(
+_BEAM_WIDTH = flags.DEFINE_integer(
     "beam_width",
     None,
     "Most children that run for an image at one branch, with soft and fused "
     "routing. A work directory remembers its own; 2 in a new one.",
     lower_bound=1,
 )
-CACHE = flags.DEFINE_enum(
+_CACHE = flags.DEFINE_enum(
     "cache",
     "auto",
     ["auto", "memory", "none"],
@@ -46,3 +48,23 @@ FORMAT = flags.DEFINE_enum(
     ["text", "json"],
     "Of the result on stdout.",
 )
+
+
+def cache() -> Cache:
+    """Whether the flags ask for decoded images to be kept in memory."""
+    return msgspec.convert(_CACHE.value, Cache)
+
+
+def routing(recorded: Routing) -> Routing:
+    """How the flags ask a tree to answer.
+
+    Args:
+        recorded: What the work directory remembers.
+    """
+    return msgspec.convert(
+        {
+            "rule": _ROUTING.value or recorded.rule,
+            "beam_width": _BEAM_WIDTH.value or recorded.beam_width,
+        },
+        Routing,
+    )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from absl import app, flags
 
@@ -20,11 +20,6 @@ def run(main: Callable[[], None]) -> None:
     Args:
         main: Does the work; raises `UserError` for what the user can mend.
     """
-    # TensorFlow's own start-up lines would bury ours.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # Not every processor gets oneDNN's convolutions unasked, and without
-    # them training is two to three times slower.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
     def guarded(arguments: Sequence[str]) -> None:
         try:
@@ -49,7 +44,7 @@ def _parse_flags(arguments: Sequence[str]) -> list[str]:
         sys.exit(0)
 
 
-def _fail(error: UserError) -> None:
+def _fail(error: UserError) -> NoReturn:
     message = " ".join(str(error).split())
     print(f"error: {message}", file=sys.stderr)
     sys.exit(2 if isinstance(error, UsageError) else 1)

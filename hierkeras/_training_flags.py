@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import get_args
 
+import msgspec
 from absl import flags
 
 from hierkeras.models.registry import BACKBONES, ModelConfig, check_config
@@ -195,23 +196,27 @@ def recipe(is_photos: bool) -> spec.Recipe:
     augmentation = _AUGMENT.value
     if augmentation == "auto":
         augmentation = "shift_flip" if is_photos else "none"
-    return spec.Recipe(
-        schedule=_SCHEDULE.value,
-        optimizer=_OPTIMIZER.value,
-        initial_learning_rate=_RATE.value,
-        momentum=_MOMENTUM.value,
-        weight_decay=_WEIGHT_DECAY.value,
-        batch_size=_BATCH.value,
-        max_epochs=_EPOCHS.value,
-        warmup_epochs=_WARMUP.value,
-        samples_per_check=_SAMPLES.value,
-        validation_samples=_VALIDATION.value,
-        min_error_drop=_DROP.value,
-        patience=_PATIENCE.value,
-        learning_rate_cuts=_CUTS.value,
-        learning_rate_cut_factor=_CUT_FACTOR.value,
-        augmentation=augmentation,
-        precision=_PRECISION.value,
+    # The enumerations are checked by the flags; this gives them their types.
+    return msgspec.convert(
+        {
+            "schedule": _SCHEDULE.value,
+            "optimizer": _OPTIMIZER.value,
+            "initial_learning_rate": _RATE.value,
+            "momentum": _MOMENTUM.value,
+            "weight_decay": _WEIGHT_DECAY.value,
+            "batch_size": _BATCH.value,
+            "max_epochs": _EPOCHS.value,
+            "warmup_epochs": _WARMUP.value,
+            "samples_per_check": _SAMPLES.value,
+            "validation_samples": _VALIDATION.value,
+            "min_error_drop": _DROP.value,
+            "patience": _PATIENCE.value,
+            "learning_rate_cuts": _CUTS.value,
+            "learning_rate_cut_factor": _CUT_FACTOR.value,
+            "augmentation": augmentation,
+            "precision": _PRECISION.value,
+        },
+        spec.Recipe,
     )
 
 

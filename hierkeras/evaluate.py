@@ -13,8 +13,8 @@ from absl import flags
 from hierkeras import _common_flags, _main
 from hierkeras._errors import UserError
 from hierkeras.growth import settings, summary
+from hierkeras.training import startup
 from hierkeras.training.context import Context, ContextConfig
-from hierkeras.tree.routing import Routing
 from hierkeras.tree.store import Store
 
 _GENERATION = flags.DEFINE_integer(
@@ -44,21 +44,18 @@ def main() -> None:
     data = settings.data_config(generation)
     if _common_flags.DATASET.value is not None:
         data = dataclasses.replace(data, dataset=_common_flags.DATASET.value)
-    recorded = settings.routing(generation)
-    routing = Routing(
-        _common_flags.ROUTING.value or recorded.rule,
-        _common_flags.BEAM_WIDTH.value or recorded.beam_width,
-    )
+    routing = _common_flags.routing(settings.routing(generation))
     context = Context(
         ContextConfig(
             workdir=str(store.root),
             data=data,
             image_size=settings.image_size(generation),
-            cache=_common_flags.CACHE.value,
+            cache=_common_flags.cache(),
             unreadable=generation.step.unreadable_images,
         )
     )
     # TensorFlow takes seconds to start; mistakes have been found by now.
+    startup.start_tensorflow()
     from hierkeras.analysis import evaluation, tables
     from hierkeras.training.predictor import Predictor
 

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
+import msgspec
 from absl import flags
 
 from hierkeras import _common_flags, _main, _training_flags
@@ -21,7 +22,7 @@ from hierkeras.data import registry, streams
 from hierkeras.data.source import DataConfig, Source
 from hierkeras.data.splits import check_enough
 from hierkeras.growth import options, plan, settings, steps, summary
-from hierkeras.training import executors
+from hierkeras.training import executors, startup
 from hierkeras.training.context import Context, ContextConfig
 from hierkeras.training.spec import NewColumns
 from hierkeras.tree.generation import Generation
@@ -140,10 +141,10 @@ flags.adopt_module_key_flags(_training_flags)
 def main() -> None:
     """Grows the tree by what is pending."""
     model = _training_flags.model_config()
-    data = _data_config()
-    source = registry.open_source(data)
     store = Store(_common_flags.WORKDIR.value)
     latest = store.latest()
+    data = _data_config(latest)
+    source = registry.open_source(data)
     growth = _growth_options(latest)
     wanted = settings.to_settings(source, data, model, growth.routing)
     if latest is not None:
@@ -157,7 +158,7 @@ def main() -> None:
             workdir=str(store.root),
             data=data,
             image_size=model.image_size,
-            cache=_common_flags.CACHE.value,
+            cache=_common_flags.cache(),
             runtime=_training_flags.runtime(),
         ),
         source,
@@ -169,7 +170,7 @@ def main() -> None:
             flat_epochs=_FLAT_EPOCHS.value,
             leaf_epochs=_LEAF_EPOCHS.value,
             refine_epochs=_REFINE_EPOCHS.value,
-            new_columns=_NEW_COLUMNS.value,
+            new_columns=msgspec.convert(_NEW_COLUMNS.value, NewColumns),
             seed=_SEED.value,
         ),
         growth,
@@ -191,6 +192,7 @@ def _grow(
     config: steps.StepConfig,
 ) -> None:
     # TensorFlow takes seconds to start; mistakes have been found by now.
+    startup.start_tensorflow()
     from hierkeras.analysis import step_summary
     from hierkeras.training.predictor import Predictor
 
@@ -211,8 +213,11 @@ def _grow(
     _print(done, done[-1], f"{len(done)} steps done")
 
 
-def _data_config() -> DataConfig:
-    if _common_flags.DATASET.value is None:
+def _data_config(latest: Generation | None) -> DataConfig:
+    dataset = _common_flags.DATASET.value
+    if dataset is None and latest is not None:
+        dataset = settings.data_config(latest).dataset
+    if dataset is None:
         raise UsageError(
             "--dataset is not given; give digits, folder:PATH, tfds:NAME or "
             "npz:FILE"
@@ -223,7 +228,7 @@ def _data_config() -> DataConfig:
             "images; give more than 0"
         )
     return DataConfig(
-        dataset=_common_flags.DATASET.value,
+        dataset=dataset,
         validation_fraction=_VALIDATION_FRACTION.value,
         test_fraction=_TEST_FRACTION.value,
         class_list=_class_list(),
@@ -256,17 +261,18 @@ def _growth_options(latest: Generation | None) -> options.GrowthOptions:
             "have it chosen"
         )
     recorded = settings.routing(latest) if latest else Routing()
-    return options.GrowthOptions(
-        growth=_GROWTH.value,
-        num_superclasses=_NUM_SUPERCLASSES.value,
-        clone_from=_CLONE_FROM.value,
-        refine_branches=_REFINE.value,
-        routing=Routing(
-            _common_flags.ROUTING.value or recorded.rule,
-            _common_flags.BEAM_WIDTH.value or recorded.beam_width,
-        ),
-        confusion_counts=_COUNTS.value,
-        scratch_baseline=_SCRATCH.value,
+    # The enumerations are checked by the flags; this gives them their types.
+    return msgspec.convert(
+        {
+            "growth": _GROWTH.value,
+            "num_superclasses": _NUM_SUPERCLASSES.value,
+            "clone_from": _CLONE_FROM.value,
+            "refine_branches": _REFINE.value,
+            "routing": _common_flags.routing(recorded),
+            "confusion_counts": _COUNTS.value,
+            "scratch_baseline": _SCRATCH.value,
+        },
+        options.GrowthOptions,
     )
 
 

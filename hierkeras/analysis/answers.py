@@ -10,7 +10,12 @@ import numpy as np
 
 from hierkeras.training.predictor import Predictor
 from hierkeras.tree import nodes
-from hierkeras.tree.routing import ROUTING_RULES, Routing, route
+from hierkeras.tree.routing import (
+    ROUTING_RULES,
+    Routing,
+    RoutingRule,
+    route,
+)
 
 # Images whose softmax outputs are held at a time.
 _CHUNK = 8192
@@ -48,7 +53,7 @@ class TreeAnswers:
             under the tree's routing.
     """
 
-    by_routing: dict[str, Answers]
+    by_routing: dict[RoutingRule, Answers]
     leaves: np.ndarray
     own_leaf: np.ndarray
     images_run: dict[str, int]
@@ -60,7 +65,7 @@ def answer(
     labels: np.ndarray,
     predictor: Predictor,
     routing: Routing,
-    rules: Sequence[str] = ROUTING_RULES,
+    rules: Sequence[RoutingRule] = ROUTING_RULES,
 ) -> TreeAnswers:
     """Runs a tree on images, a few thousand at a time.
 

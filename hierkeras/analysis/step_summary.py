@@ -87,5 +87,7 @@ def confusion(
         labels=np.arange(len(ordered)),
         normalize="true",
     )
-    borders = np.cumsum([len(leaf.classes) for leaf in tree.leaves])[:-1]
+    borders = np.cumsum([len(leaf.classes) for leaf in tree.leaves])[
+        :-1
+    ].tolist()
     return confusion_png(rates, ordered, borders)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,8 @@ from hierkeras._errors import UsageError, UserError
 from hierkeras.data import pipeline
 from hierkeras.data.augment import random_shift_and_flip
 from hierkeras.data.memory import ImageMemory, on_host
-from hierkeras.data.source import Source
+from hierkeras.data.source import Cache, Source
 
-Cache = Literal["auto", "memory", "none"]
 Indices = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.int32]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,10 @@ from hierkeras.data.catalogue import Catalogue
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+
+# Whether decoded images are kept in memory; see `hierkeras.data.images`.
+Cache = Literal["auto", "memory", "none"]
 
 
 @dataclasses.dataclass(frozen=True)

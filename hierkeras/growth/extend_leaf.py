@@ -92,12 +92,12 @@ def superclasses(
     """
     rates = []
     for classes in (leaf.classes, received):
-        indices, labels = grower.assessor.samples(classes)
+        indices, true = grower.assessor.samples(classes)
         outputs = grower.assessor.predictor.probabilities(leaf.job, indices)
         rates.append(
             confusion_rates(
                 outputs,
-                labels,
+                true,
                 len(classes),
                 grower.options.confusion_counts,
             )

@@ -60,8 +60,8 @@ async def incremental(
         if leaf.name in received
     ]
     # Neither waits for the other: both start from the tree as it was.
-    refined, *grown = await asyncio.gather(
-        refine_branches(tree, received, grower), *growing
+    refined, grown = await asyncio.gather(
+        refine_branches(tree, received, grower), asyncio.gather(*growing)
     )
     new_tree = tree.replacing({node.name: node for node, _ in grown}, refined)
     for name in reversed(refined):  # a branch comes after those below it

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hierkeras.data import registry
-from hierkeras.data.source import DataConfig, Source
+from hierkeras.data.source import Cache, DataConfig, Source
 from hierkeras.tree.store import Store
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class ContextConfig:
     workdir: str
     data: DataConfig
     image_size: int
-    cache: str = "auto"
+    cache: Cache = "auto"
     unreadable: tuple[str, ...] = ()
     runtime: Runtime = dataclasses.field(default_factory=Runtime)
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import dataclasses
+import functools
 import multiprocessing
+import multiprocessing.queues
 import os
-import queue
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -72,8 +73,7 @@ class ProcessExecutor:
         self._pool = concurrent.futures.ProcessPoolExecutor(
             len(environments),
             mp_context=spawn,
-            initializer=_take_share,
-            initargs=(self._environments,),
+            initializer=functools.partial(_take_share, self._environments),
             max_tasks_per_child=1,
         )
 
@@ -154,14 +154,19 @@ def shares(
 _worker: dict[str, object] = {}
 
 
-def _take_share(environments: queue.Queue[dict[str, str]]) -> None:
+def _take_share(
+    environments: multiprocessing.queues.Queue[dict[str, str]],
+) -> None:
     share = environments.get()
     os.environ.update(share)
     _worker.update(environments=environments, share=share)
 
 
 def _work(spec: JobSpec, label: str, config: ContextConfig) -> JobResult:
-    from hierkeras.training.run_job import run_job  # after the share is set
+    from hierkeras.training import startup
+
+    startup.start_tensorflow()  # after the share is set
+    from hierkeras.training.run_job import run_job
 
     try:
         return run_job(spec, label, Context(config))

@@ -123,7 +123,7 @@ def compile_model(
         steps: Steps in one epoch.
         runtime: How to run.
     """
-    jit_compile = runtime.jit_compile
+    jit_compile: bool | str | None = runtime.jit_compile
     if jit_compile is None:
         jit_compile = "auto" if tf.config.list_logical_devices("GPU") else False
     model.compile(

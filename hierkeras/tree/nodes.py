@@ -110,7 +110,6 @@ class Tree(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A hierarchy of models; each class is in exactly one leaf.
 
     Example:
-
     >>> Tree(Leaf("root", ("cat", "dog"), "a1")).depth
     1
     """

@@ -28,7 +28,7 @@ import numpy as np
 from hierkeras.tree import nodes
 
 RoutingRule = Literal["hard", "soft", "fused"]
-ROUTING_RULES: tuple[str, ...] = get_args(RoutingRule)
+ROUTING_RULES: tuple[RoutingRule, ...] = get_args(RoutingRule)
 
 # Keeps the logarithm of a probability that underflowed finite.
 _TINY = 1e-30
