@@ -10,10 +10,12 @@ from hierkeras.tree.routing import ROUTING_RULES, Routing
 
 WORKDIR = flags.DEFINE_string(
     "workdir",
-    None,
+    "",
     "Work directory: models, generations, TensorBoard. Any path that "
     "etils.epath takes.",
-    required=True,
+)
+flags.register_validator(
+    WORKDIR, bool, "give the work directory, e.g. --workdir=runs/digits"
 )
 DATASET = flags.DEFINE_string(
     "dataset",

@@ -38,7 +38,7 @@ def _parse_flags(arguments: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(list(arguments))
     except flags.Error as error:
-        _fail(UsageError(" ".join(str(error).split())))
+        _fail(UsageError(f"{error}; --help lists the flags and their values"))
     except SystemExit:
         # absl ends with status 1 after --help, which is no failure.
         sys.exit(0)

@@ -40,7 +40,13 @@ def main() -> None:
             f"work directory {store.root} holds no tree; grow one with "
             f"python -m hierkeras.increment --workdir={store.root}"
         )
-    generation = store.read(_GENERATION.value or latest.number)
+    number = _GENERATION.value or latest.number
+    if number > latest.number:
+        raise UserError(
+            f"--generation={number}: work directory {store.root} has "
+            f"{latest.number} so far; give one of these"
+        )
+    generation = store.read(number)
     data = settings.data_config(generation)
     if _common_flags.DATASET.value is not None:
         data = dataclasses.replace(data, dataset=_common_flags.DATASET.value)

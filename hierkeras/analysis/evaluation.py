@@ -119,6 +119,8 @@ def evaluate(
         UserError: If the split has no image of the tree's classes.
     """
     tree, step = generation.tree, generation.step
+    found = context.catalogue.indices(split, tree.classes)
+    context.leave_out([image.key for image in context.images.prepare(found)])
     indices = context.catalogue.indices(split, tree.classes)
     if not indices.size:
         raise UserError(

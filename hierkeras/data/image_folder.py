@@ -90,7 +90,10 @@ def open_folder(place: str, config: DataConfig) -> ImageFolderSource:
     """
     root = pathlib.Path(place).expanduser()
     if not root.is_dir():
-        raise UserError(f"There is no folder {place!r}; check the path.")
+        raise UserError(
+            f"There is no folder {place!r}; give --dataset=folder:PATH with "
+            "the path of one."
+        )
     split_folders = _split_folders(root)
     class_names = sorted(
         {

@@ -88,7 +88,10 @@ def open_npz(place: str, config: DataConfig) -> ArraySource:
 def _load(place: str) -> dict[str, npt.NDArray[Any]]:
     path = pathlib.Path(place).expanduser()
     if not path.is_file():
-        raise UserError(f"There is no file {place!r}; check the path.")
+        raise UserError(
+            f"There is no file {place!r}; give --dataset=npz:FILE with the "
+            "path of one."
+        )
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return {

@@ -46,8 +46,8 @@ def partition(
     """
     affinity = symmetrised(old)
     confusion = np.nan_to_num(new, nan=0.0, posinf=0.0, neginf=0.0)
-    count = num_superclasses or eigengap(affinity)
     most = min(len(affinity), (len(affinity) + len(confusion)) // _MIN_SIZE)
+    count = num_superclasses or eigengap(affinity, min(most, _MAX_SUPERCLASSES))
     count = max(1, min(count, most))
     clusters = _cluster(affinity, count, seed)
     members = np.eye(count)[clusters]
@@ -74,30 +74,28 @@ def symmetrised(confusion: FloatArray) -> FloatArray:
     return similar
 
 
-def eigengap(affinity: FloatArray) -> int:
+def eigengap(affinity: FloatArray, most: int = _MAX_SUPERCLASSES) -> int:
     """The number of clusters that the affinity itself suggests.
 
     The largest gap between successive eigenvalues of the normalised
     Laplacian (von Luxburg 2007, "A Tutorial on Spectral Clustering",
-    section 8.3), among 2 to 8 clusters of two classes or more.
+    section 8.3), among 2 to `most` clusters.
 
     Args:
         affinity: float array of shape (n, n), symmetric, at least 0.
+        most: Most clusters, at most n.
 
     Returns:
-        The number of clusters; 1 for fewer than 4 classes.
+        The number of clusters; 1 if `most` allows no division.
     """
-    size = len(affinity)
-    most = min(_MAX_SUPERCLASSES, size // _MIN_SIZE)
     if most < 2:
         return 1
     connected = affinity + _FLOOR
     root = np.sqrt(connected.sum(axis=1))
-    laplacian = np.eye(size) - connected / root[:, None] / root[None, :]
-    eigenvalues = np.linalg.eigvalsh(laplacian)
-    gaps = np.diff(eigenvalues[: most + 1])
+    laplacian = np.eye(len(root)) - connected / root[:, None] / root[None, :]
     # gaps[k - 1] follows the k-th smallest eigenvalue: k clusters.
-    return 2 + int(np.argmax(gaps[1:most]))
+    gaps = np.diff(np.linalg.eigvalsh(laplacian))[1:most]
+    return 2 + int(np.argmax(gaps)) if gaps.size else 2
 
 
 def _cluster(affinity: FloatArray, count: int, seed: int) -> IntArray:

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from hierkeras._errors import UserError
+from hierkeras.data.catalogue import SPLITS
 from hierkeras.data.splits import check_enough
 from hierkeras.growth.assess import Assessor
 from hierkeras.growth.extend_leaf import Grower
@@ -74,7 +75,8 @@ def grow(
         latest = context.store.latest()
         if latest is not None:
             context.leave_out(latest.step.unreadable_images)
-        leave_out_unreadable(context, new_classes, config.max_bad_images)
+        known = latest.tree.classes if latest else ()
+        leave_out_unreadable(context, new_classes, known, config.max_bad_images)
         tree, step = asyncio.run(
             _step(context, latest, new_classes, config, executor, predictor)
         )
@@ -91,13 +93,20 @@ def grow(
 
 
 def leave_out_unreadable(
-    context: Context, classes: Sequence[str], max_bad_images: int
+    context: Context,
+    new_classes: Sequence[str],
+    known_classes: Sequence[str],
+    max_bad_images: int,
 ) -> None:
-    """Decodes every image of some classes once; leaves out what fails.
+    """Decodes every image of new classes once; leaves out what fails.
+
+    Of the known classes, whose images were all decoded when they were new,
+    the validation images are decoded again, for they are judged by.
 
     Args:
         context: The images; changed.
-        classes: The classes.
+        new_classes: The new classes.
+        known_classes: The known ones.
         max_bad_images: Most images that may fail.
 
     Raises:
@@ -105,8 +114,8 @@ def leave_out_unreadable(
     """
     indices = np.concatenate(
         [
-            context.catalogue.indices(split, classes)
-            for split in ("train", "validation", "test")
+            context.catalogue.indices("validation", known_classes),
+            *(context.catalogue.indices(s, new_classes) for s in SPLITS),
         ]
     )
     unreadable = context.images.prepare(np.sort(indices))
@@ -119,7 +128,7 @@ def leave_out_unreadable(
         )
     if unreadable:
         context.leave_out([image.key for image in unreadable])
-        check_enough(context.catalogue, classes)
+        check_enough(context.catalogue, new_classes)
 
 
 async def _step(

@@ -49,7 +49,7 @@ class Store:
         """
         if not self._latest.exists():
             return None
-        name = self._latest.read_text().strip()
+        name = self._latest.read_bytes().decode(errors="replace").strip()
         if not name.isdecimal():
             raise UserError(
                 f"{self._latest} is damaged: expected a number such as "
@@ -123,21 +123,29 @@ class Store:
     def lock(self) -> Iterator[None]:
         """Holds the work directory for one increment; removes debris.
 
-        The operating system drops the lock of a process that died.
+        The operating system drops the lock of a process that died. A work
+        directory that is new, and still empty when the block ends, goes.
 
         Raises:
-            UserError: At once, if another process holds it.
+            UserError: At once, if another process holds it, or if it cannot
+                be written to.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
+        is_new = not self.root.exists()
         holder = self.root / "LOCK.holder"
         lock = filelock.FileLock(os.fspath(self.root / "LOCK"), timeout=0)
         try:
+            self.root.mkdir(parents=True, exist_ok=True)
             lock.acquire()
         except filelock.Timeout:
             name = holder.read_text() if holder.exists() else "unknown"
             raise UserError(
                 f"work directory {self.root} is in use by {name}; wait for "
                 "it to end, or take another --workdir"
+            ) from None
+        except OSError as error:
+            raise UserError(
+                f"work directory {self.root} cannot be written to "
+                f"({error.strerror}); give another --workdir"
             ) from None
         try:
             holder.write_text(
@@ -148,6 +156,8 @@ class Store:
             yield
         finally:
             holder.unlink(missing_ok=True)
+            if is_new and [p.name for p in self.root.iterdir()] == ["LOCK"]:
+                self.root.rmtree()
             lock.release()
 
     def _generation_path(self, number: int) -> epath.Path:

@@ -1,0 +1,141 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from hierkeras.growth.partition import eigengap, partition, symmetrised
+
+
+def blocks(sizes, within=0.1, between=0.0):
+    """Confusion rates of classes that are confused inside their block."""
+    block = np.repeat(np.arange(len(sizes)), sizes)
+    rates = np.where(block[:, None] == block, within, between)
+    np.fill_diagonal(rates, 0)
+    np.fill_diagonal(rates, 1 - rates.sum(axis=1))
+    return rates, block
+
+
+def none_new(old):
+    return np.zeros((0, len(old)))
+
+
+@pytest.mark.parametrize("sizes", [(2, 2), (3, 5), (4, 2, 3), (2, 3, 4, 5)])
+def test_blocks_of_confusion_are_the_superclasses(sizes):
+    old, block = blocks(sizes, between=0.001)
+    order = np.random.default_rng(0).permutation(len(old))
+
+    found = partition(old[order][:, order], none_new(old), len(sizes))
+
+    same = found[:, None] == found
+    np.testing.assert_array_equal(same, block[order][:, None] == block[order])
+
+
+def test_superclasses_are_numbered_by_their_first_class():
+    old, _ = blocks((3, 2))
+    order = [3, 0, 4, 1, 2]
+
+    found = partition(old[order][:, order], none_new(old), 2)
+
+    assert found.tolist() == [0, 1, 0, 1, 1]
+
+
+@pytest.mark.parametrize("k", [2, 3, 4, 5])
+@pytest.mark.parametrize("between", [0.0, 0.002])
+def test_the_eigengap_finds_the_number_of_blocks(k, between):
+    old, _ = blocks((4,) * k, between=between)
+
+    assert eigengap(symmetrised(old)) == k
+    assert partition(old, none_new(old), 0).max() + 1 == k
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_too_few_classes_suggest_a_single_superclass(size):
+    assert eigengap(np.ones((size, size))) == 1
+
+
+def test_new_classes_join_the_superclass_they_are_confused_with_most():
+    old, _ = blocks((3, 3))
+    new = np.array(
+        [
+            [0.0, 0.0, 0.1, 0.0, 0.9, 0.0],
+            # No class of the first is the most frequent, all together are.
+            [0.2, 0.2, 0.2, 0.0, 0.4, 0.0],
+        ]
+    )
+
+    assert partition(old, new, 2).tolist() == [0, 0, 0, 1, 1, 1, 1, 0]
+
+
+@given(
+    new=hnp.arrays(
+        float,
+        st.tuples(st.integers(0, 6), st.just(9)),
+        elements=st.floats(0, 1),
+    )
+)
+def test_new_classes_follow_their_confusion_mass(new):
+    old, block = blocks((3, 3, 3))
+
+    found = partition(old, new, 3)
+
+    mass = [new[:, block == k].sum(axis=1) for k in range(3)]
+    assert found.tolist() == [*block, *np.argmax(mass, axis=0)]
+
+
+def test_similarity_is_the_mean_of_both_directions():
+    confusion = np.array([[0.9, 0.1, 0.0], [0.3, 0.7, 0.0], [0.0, np.nan, 1]])
+
+    np.testing.assert_allclose(
+        symmetrised(confusion), [[0, 0.2, 0], [0.2, 0, 0], [0, 0, 0]]
+    )
+
+
+def test_a_superclass_of_one_takes_the_class_most_confused_with_it():
+    old, _ = blocks((1, 4))
+    old[3, 0] = 0.02  # the likest to class 0 of the other four
+
+    assert partition(old, none_new(old), 2).tolist() == [0, 1, 1, 0, 1]
+
+
+# Rates, what a division by zero leaves, and matrices without structure.
+RATES = st.one_of(
+    st.floats(0, 1), st.sampled_from([0.0, 1.0, np.nan, np.inf, -np.inf])
+)
+
+
+@st.composite
+def confusions(draw):
+    num_old, num_new = draw(st.integers(1, 9)), draw(st.integers(0, 4))
+    shape = (num_old + num_new, num_old)
+    kind = draw(st.sampled_from(["any", "constant", "diagonal", "one class"]))
+    if kind == "any":
+        rates = draw(hnp.arrays(float, shape, elements=RATES))
+    elif kind == "constant":
+        rates = np.full(shape, draw(RATES))
+    elif kind == "diagonal":
+        rates = np.eye(*shape)
+    else:  # everything is taken for one class
+        rates = np.zeros(shape)
+        rates[:, draw(st.integers(0, num_old - 1))] = 1.0
+    return rates[:num_old], rates[num_old:]
+
+
+@given(confusion=confusions(), k=st.integers(0, 6), seed=st.integers(0, 3))
+def test_any_confusion_is_divided_into_superclasses_of_two_or_more(
+    confusion, k, seed
+):
+    old, new = confusion
+
+    found = partition(old, new, k, seed)
+
+    assert len(found) == len(old) + len(new)
+    sizes = np.bincount(found)
+    assert len(sizes) == 1 or sizes.min() >= 2
+    if k:
+        # Fewer than asked for only where there are too few classes.
+        most = min(len(old), len(found) // 2)
+        assert len(sizes) == max(1, min(k, most))
+    first = [found.tolist().index(j) for j in range(len(sizes))]
+    assert first == sorted(first)
+    np.testing.assert_array_equal(found, partition(old, new, k, seed))

@@ -1,0 +1,187 @@
+import contextlib
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hierkeras._errors import UserError
+from hierkeras.tree.generation import Generation, Step
+from hierkeras.tree.nodes import Leaf, Tree
+from hierkeras.tree.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+# Holds the lock, halfway through writing a job, until its stdin ends.
+HOLDER = """
+import sys
+from hierkeras.tree.store import Store
+
+store = Store(sys.argv[1])
+with store.lock(), store.new_job("abc") as folder:
+    (folder / "half").write_text("written")
+    print("holding", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "workdir")
+
+
+@contextlib.contextmanager
+def holder(store):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(store.root)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout.readline() == "holding\n"
+        yield process
+
+
+def generation(number):
+    leaf = Leaf("root", tuple(f"class {i}" for i in range(number)), "job")
+    step = Step(
+        new_classes=leaf.classes,
+        decisions=(),
+        jobs=(),
+        scratch=None,
+        unreadable_images=(),
+        old_error_before=None,
+        old_error_after=None,
+        error_after=0.5,
+        seconds=1.0,
+    )
+    return Generation(number, {}, Tree(leaf), step)
+
+
+def refusal(action):
+    """The one line that a user reads."""
+    with pytest.raises(UserError) as caught:
+        action()
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_a_new_work_directory_is_empty_and_reading_makes_nothing(store):
+    assert store.latest() is None
+    assert store.history() == ()
+    assert not store.has_job("abc")
+    assert not store.root.exists()
+
+
+def test_what_was_published_is_read_back(store):
+    for number in (1, 2):
+        store.publish(generation(number))
+
+    assert store.latest() == generation(2)
+    assert store.history() == (generation(1), generation(2))
+    assert (store.root / "LATEST").read_text() == "000002\n"
+
+
+def test_rolling_back_is_pointing_at_an_older_generation(store):
+    for number in (1, 2):
+        store.publish(generation(number))
+
+    (store.root / "LATEST").write_text("000001")
+
+    assert store.history() == (generation(1),)
+
+
+@pytest.mark.parametrize("content", [b"", b"two", b"-1", b"\xff\xfe2"])
+def test_a_damaged_pointer_is_named(store, content):
+    store.publish(generation(1))
+    (store.root / "LATEST").write_bytes(content)
+
+    message = refusal(store.latest)
+
+    assert "LATEST is damaged" in message
+    assert str(store.generations) in message
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "truncated"),
+        (b'{"number": 1', "truncated"),
+        (b"\xff\xfe", "malformed"),
+        (b"{}", "missing required field"),
+    ],
+)
+def test_a_damaged_generation_is_named(store, content, complaint):
+    store.publish(generation(1))
+    path = store.generations / "000001.json"
+    path.write_bytes(content)
+
+    message = refusal(store.latest)
+
+    assert f"{path} is damaged" in message
+    assert complaint in message
+
+
+def test_a_missing_generation_is_named(store):
+    for number in (1, 2):
+        store.publish(generation(number))
+    (store.generations / "000001.json").unlink()
+
+    assert store.latest() == generation(2)
+    assert "000001.json is missing" in refusal(store.history)
+
+
+def test_a_generation_under_another_ones_name_is_refused(store):
+    store.publish(generation(1))
+    path = store.generations / "000001.json"
+    path.rename(store.generations / "000002.json")
+    (store.root / "LATEST").write_text("2")
+
+    assert "says that it is generation 1" in refusal(store.latest)
+
+
+def test_a_job_is_there_when_it_is_finished(store):
+    with store.new_job("abc") as folder:
+        (folder / "job.json").write_text("{}")
+        assert not store.has_job("abc")
+
+    assert store.has_job("abc")
+    assert (store.job_folder("abc") / "job.json").read_text() == "{}"
+
+
+def test_a_second_process_fails_at_once_and_names_the_holder(store):
+    with holder(store) as process:
+        start = time.monotonic()
+        message = refusal(lambda: store.lock().__enter__())
+
+        assert time.monotonic() - start < 1
+        assert f"process {process.pid} on " in message
+        assert str(store.root) in message
+        process.stdin.close()
+        assert process.wait() == 0
+
+    with store.lock():
+        assert store.has_job("abc")
+
+
+def test_a_killed_process_leaves_the_lock_free_and_its_debris_is_removed(store):
+    with holder(store) as process:
+        process.kill()
+        process.wait()
+    assert [p.name[:5] for p in store.models.iterdir()] == [".tmp-"]
+
+    with store.lock():
+        assert list(store.models.iterdir()) == []
+
+    assert not (store.root / "LOCK.holder").exists()
+
+
+def test_a_failure_under_the_lock_frees_it(store):
+    with pytest.raises(KeyError), store.lock():
+        raise KeyError
+
+    with store.lock():
+        pass
