@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import types
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -30,7 +32,18 @@ def run(main: Callable[[], None]) -> None:
             main()
         except UserError as error:
             _fail(error)
+        except KeyboardInterrupt:
+            _fail(
+                UserError(
+                    "interrupted; run the same command again to go on: what "
+                    "is finished is kept"
+                )
+            )
 
+    # A handler of our own also keeps asyncio from putting off Ctrl-C until
+    # the training that it interrupts is over.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     app.run(guarded, flags_parser=_parse_flags)
 
 
@@ -42,6 +55,10 @@ def _parse_flags(arguments: Sequence[str]) -> list[str]:
     except SystemExit:
         # absl ends with status 1 after --help, which is no failure.
         sys.exit(0)
+
+
+def _interrupt(number: int, frame: types.FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _fail(error: UserError) -> NoReturn:

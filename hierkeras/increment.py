@@ -328,7 +328,13 @@ def _print(
         result: dict[str, Any] = {
             "message": message,
             "generation": latest.number if latest else None,
-            "steps": [summary.step_object(generation) for generation in done],
+            "steps": [
+                {
+                    **summary.step_object(generation),
+                    "unreadable_images": generation.step.unreadable_images,
+                }
+                for generation in done
+            ],
         }
         print(json.dumps(result, indent=1))
         return

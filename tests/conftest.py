@@ -1,6 +1,16 @@
 """What every test shares: the environment, and slow tests opting in."""
 
+import contextlib
+import dataclasses
+import io
 import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from unittest import mock
 
 # Before anything imports TensorFlow, here or in a process that a test starts.
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -11,6 +21,7 @@ os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 import hypothesis
 import pytest
+from absl.testing import flagsaver
 
 hypothesis.settings.register_profile(
     "repeatable", deadline=None, derandomize=True, max_examples=50
@@ -35,3 +46,142 @@ def pytest_collection_modifyitems(
     if slow:
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in slow]
+
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a run of a binary ended, and what it said."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    def check_refused(self, status: int, *named: str) -> None:
+        """A user's mistake: one line, which names what is wrong."""
+        assert self.status == status, self.stderr
+        assert self.stdout == ""
+        assert self.stderr.count("\n") == 1, self.stderr
+        assert self.stderr.startswith("error: ")
+        for name in named:
+            assert name in self.stderr
+
+
+@pytest.fixture(scope="session")
+def run_binary() -> Callable[..., Outcome]:
+    """Runs `python -m hierkeras.NAME` from the root of the repository."""
+
+    def run(name: str, *arguments: str, python: tuple[str, ...] = ()):
+        done = subprocess.run(
+            [sys.executable, *python, "-m", f"hierkeras.{name}", *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@contextlib.contextmanager
+def _signal_handlers_kept() -> Iterator[None]:
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session")
+def run_main() -> Callable[..., Outcome]:
+    """As `run_binary`, of a module in this process, which saves seconds."""
+    from hierkeras import _main
+
+    def run(module: ModuleType, *arguments: str) -> Outcome:
+        argv = [module.__file__, *arguments]
+        with (
+            _signal_handlers_kept(),
+            flagsaver.flagsaver(),
+            contextlib.chdir(ROOT),
+            mock.patch.object(sys, "argv", argv),
+            contextlib.redirect_stdout(io.StringIO()) as stdout,
+            contextlib.redirect_stderr(io.StringIO()) as stderr,
+            pytest.raises(SystemExit) as end,
+        ):
+            _main.run(module.main)
+        return Outcome(
+            end.value.code or 0, stdout.getvalue(), stderr.getvalue()
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def contents() -> Callable[[Path], dict[str, bytes | None] | None]:
+    """All that is in a folder, path by path; None if there is no folder."""
+
+    def read(folder: Path) -> dict[str, bytes | None] | None:
+        if not folder.exists():
+            return None
+        return {
+            str(path.relative_to(folder)): path.read_bytes()
+            if path.is_file()
+            else None
+            for path in sorted(folder.rglob("*"))
+        }
+
+    return read
+
+
+@dataclasses.dataclass(frozen=True)
+class GrownTree:
+    """A work directory, the flags that grew it, and how that went."""
+
+    workdir: Path
+    flags: tuple[str, ...]
+    outcome: Outcome
+
+
+@pytest.fixture(scope="session")
+def digits_tree(run_binary, tmp_path_factory) -> GrownTree:
+    """Six digits and then four, by a clone increment, barely trained."""
+    workdir = tmp_path_factory.mktemp("digits") / "workdir"
+    flags = (
+        "--flagfile=flags/digits.flags",
+        "--max_epochs=2",
+        "--width_multiplier=0.5",
+        f"--workdir={workdir}",
+    )
+    return GrownTree(workdir, flags, run_binary("increment", *flags))
+
+
+@pytest.fixture(scope="session")
+def photo_tree(run_main, tmp_path_factory) -> GrownTree:
+    """Two classes of a folder of images, one of which cannot be read."""
+    from PIL import Image
+
+    from hierkeras import increment
+
+    root = tmp_path_factory.mktemp("photos")
+    for name, colour in (("bee", "yellow"), ("ant", "brown")):
+        folder = root / "images" / name
+        folder.mkdir(parents=True)
+        for number in range(8):
+            Image.new("RGB", (10, 8), colour).save(folder / f"{number}.png")
+    (root / "images" / "bee" / "broken.png").write_bytes(b"no image")
+    flags = (
+        f"--dataset=folder:{root / 'images'}",
+        "--image_size=8",
+        "--width_multiplier=0.5",
+        "--schedule=cosine",
+        "--max_epochs=1",
+        "--batch_size=4",
+        f"--workdir={root / 'workdir'}",
+    )
+    outcome = run_main(increment, *flags, "--format=json")
+    return GrownTree(root / "workdir", flags, outcome)

@@ -1,8 +1,8 @@
 """Which examples are for training, for choosing, and for reporting errors.
 
-The fractions are the paper's (section 5, Dataset): 85 % training, 5 % validation and
-10 % test. An example's split follows from its key alone, so that images which
-arrive later never move one that was tested on into training.
+The fractions are the paper's (section 5, Dataset): 85 % training, 5 %
+validation and 10 % test. An example's split follows from its key alone, so
+that images which arrive later never move one that was tested on into training.
 """
 
 from __future__ import annotations

@@ -133,10 +133,14 @@ def shares(
                 f"--gpus_per_job={gpus_per_job}: the machine has "
                 f"{num_gpus}; ask for at most that many"
             )
+        # A scheduler may have given this process some of the machine's GPUs.
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = visible.split(",") if visible else map(str, range(num_gpus))
+        gpus = list(names)
         return [
             {
                 "CUDA_VISIBLE_DEVICES": ",".join(
-                    str(k * gpus_per_job + i) for i in range(gpus_per_job)
+                    gpus[k * gpus_per_job : (k + 1) * gpus_per_job]
                 )
             }
             for k in range(min(num_workers or sets, sets))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import sys
 from typing import Any
@@ -69,9 +70,8 @@ def fit(
                 recipe.learning_rate_cut_factor,
             )
         )
-    # An endless shuffled stream of validation images: each look takes the
-    # next ones, so looks differ as the paper's random samples do.
-    looks = min(recipe.validation_samples, len(validation[0]))
+    look = min(recipe.validation_samples, len(validation[0]))
+    look_batch = min(batch, look)
     # Keras writes its bar to stdout, which is for results.
     with contextlib.redirect_stdout(sys.stderr):
         model.fit(
@@ -83,18 +83,40 @@ def fit(
             ),
             epochs=recipe.max_epochs,
             steps_per_epoch=steps,
-            validation_data=images.training_batches(
-                *validation,
-                batch_size=min(batch, looks),
-                seed=seed + 1,
-                augment=False,
-            ),
-            validation_steps=math.ceil(looks / min(batch, looks)),
+            validation_data=_looks(images, validation, look_batch, seed + 1),
+            validation_steps=math.ceil(look / look_batch),
             callbacks=callbacks,
             shuffle=False,  # the data set is shuffled already
             verbose=1 if runtime.progress == "bar" else 0,
         )
     return monitor.history
+
+
+def _looks(
+    images: Images,
+    samples: tuple[np.ndarray, np.ndarray],
+    batch_size: int,
+    seed: int,
+) -> tf.data.Dataset:
+    """Validation batches, shuffled anew each time they are begun.
+
+    Keras begins them again for each validation; so its looks are different
+    random samples, as the paper's are.
+    """
+    passes = itertools.count()
+
+    def begin(number: int) -> tf.data.Dataset:
+        return images.training_batches(
+            *samples,
+            batch_size=batch_size,
+            seed=seed,
+            augment=False,
+            first_epoch=number,
+        )
+
+    return tf.data.Dataset.from_generator(
+        lambda: begin(next(passes)), output_signature=begin(0).element_spec
+    )
 
 
 def steps_per_epoch(recipe: Recipe, num_images: int) -> int:
@@ -126,9 +148,11 @@ def compile_model(
     jit_compile: bool | str | None = runtime.jit_compile
     if jit_compile is None:
         jit_compile = "auto" if tf.config.list_logical_devices("GPU") else False
-    model.compile(
-        optimizer=schedules.optimizer(recipe, steps),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        jit_compile=jit_compile,
-    )
+    # The optimizer's variables live where the model's do.
+    with model.distribute_strategy.scope():
+        model.compile(
+            optimizer=schedules.optimizer(recipe, steps),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            jit_compile=jit_compile,
+        )

@@ -52,12 +52,14 @@ class Monitor(keras.callbacks.Callback):
             UserError: If the loss is no longer a number.
         """
         logs = logs or {}
-        if not math.isfinite(logs["loss"]):
-            raise UserError(
-                f"{self.label}: the loss is {logs['loss']} after epoch "
-                f"{epoch + 1} at learning rate {self._rate:.3g}; lower "
-                "--initial_learning_rate"
-            )
+        # The last update of an epoch shows in the validation loss only.
+        for loss in (logs["loss"], logs["val_loss"]):
+            if not math.isfinite(loss):
+                raise UserError(
+                    f"{self.label}: the loss is {loss} after epoch "
+                    f"{epoch + 1} at learning rate {self._rate:.3g}; lower "
+                    "--initial_learning_rate"
+                )
         seconds = time.monotonic() - self._start
         measured = {
             "loss": float(logs["loss"]),

@@ -9,6 +9,7 @@ models/<job id>/
 from __future__ import annotations
 
 import contextlib
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -129,7 +130,13 @@ def load_model(store: Store, job: str) -> keras.Model:
 def _naming_damage(store: Store, job: str):
     try:
         yield
-    except (OSError, ValueError, KeyError, msgspec.DecodeError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        msgspec.DecodeError,
+        zipfile.BadZipFile,
+    ) as error:
         reason = str(error).splitlines()[0] if str(error) else repr(error)
         raise UserError(
             f"job {job} in {store.models} is missing or damaged ({reason}); "

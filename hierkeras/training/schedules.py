@@ -6,6 +6,10 @@ import keras
 
 from hierkeras.training.spec import Recipe
 
+# Of a float32 accuracy. Without it, whether a drop of exactly the least one,
+# such as one image in a thousand, is progress would be left to rounding.
+_ROUNDING = 1e-6
+
 
 class AdaptiveSchedule(keras.callbacks.Callback):
     """Cuts the learning rate when the validation error stops dropping.
@@ -55,7 +59,7 @@ class AdaptiveSchedule(keras.callbacks.Callback):
                 f"Received: {sorted(logs or {})}"
             )
         error = 1.0 - float(logs[self.monitor])
-        if error < self.best_error - self.min_error_drop:
+        if self.best_error - error > self.min_error_drop + _ROUNDING:
             self.best_error = error
             self.standstill = 0
             return

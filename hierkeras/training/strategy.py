@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -38,10 +39,20 @@ def choose_strategy(devices: Sequence[str] = ()) -> tf.distribute.Strategy:
         )
     chosen = list(devices) or [n for n in present if n.startswith("GPU:")]
     if len(chosen) > 1:
-        return tf.distribute.MirroredStrategy(chosen)
+        return _mirrored(tuple(chosen))
     if devices:
         return tf.distribute.OneDeviceStrategy(f"/{chosen[0]}")
     return tf.distribute.get_strategy()
+
+
+@functools.cache
+def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
+    """One strategy for all jobs of a process.
+
+    A second one on the same devices would number its collective operations
+    from the start again, which TensorFlow takes for those of the first.
+    """
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def share_gpus() -> int:

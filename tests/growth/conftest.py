@@ -1,7 +1,6 @@
 """Digits, a work directory with a small grown tree, and what grows it."""
 
 import dataclasses
-import shutil
 
 import msgspec
 import numpy as np
@@ -67,7 +66,7 @@ def run_job(open_context):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, open_context, plan, untrained, run_job):
-    """A work directory and a tree of three levels over 8 digits in it.
+    """The context of a work directory, and a tree of three levels in it.
 
     The root's model is trained; those below are cut out of it. "9" looks
     like classes below `root.1`, none below `root.2`.
@@ -103,26 +102,23 @@ def trained(tmp_path_factory, open_context, plan, untrained, run_job):
     return context, Tree(root)
 
 
-@pytest.fixture
-def workdir(trained, tmp_path):
-    """A copy of that work directory, with its tree, for a test to change."""
-    context, _ = trained
-    shutil.copytree(context.config.workdir, tmp_path / "workdir")
-    return tmp_path / "workdir"
+@pytest.fixture(scope="session")
+def predictor(trained):
+    """Runs the models of that work directory."""
+    from hierkeras.training.predictor import Predictor
+
+    return Predictor(trained[0])
 
 
 @pytest.fixture
-def make_grower(plan):
-    """A function from a context and options to a grower."""
+def make_grower():
+    """A function from what growing needs, and its options, to a grower."""
 
-    def make(context, predictor=None, plan=plan, **options):
-        from hierkeras.training.predictor import Predictor
-
+    def make(context, predictor, plan, **options):
         growth = GrowthOptions(**options)
-        assessor = Assessor(
-            context.catalogue, predictor or Predictor(context), growth.routing
-        )
-        return Grower(growth, plan, Jobs(context, InlineExecutor()), assessor)
+        assessor = Assessor(context.catalogue, predictor, growth.routing)
+        jobs = Jobs(context, InlineExecutor())
+        return Grower(growth, plan, jobs, assessor)
 
     return make
 
@@ -156,4 +152,5 @@ class Answers:
 
 @pytest.fixture
 def answers():
+    """`Answers`."""
     return Answers

@@ -155,7 +155,7 @@ def test_a_job_is_there_when_it_is_finished(store):
 def test_a_second_process_fails_at_once_and_names_the_holder(store):
     with holder(store) as process:
         start = time.monotonic()
-        message = refusal(lambda: store.lock().__enter__())
+        message = refusal(store.lock().__enter__)
 
         assert time.monotonic() - start < 1
         assert f"process {process.pid} on " in message
@@ -185,3 +185,21 @@ def test_a_failure_under_the_lock_frees_it(store):
 
     with store.lock():
         pass
+
+
+def test_a_new_work_directory_that_nothing_was_written_into_goes(store):
+    with store.lock():
+        pass
+    assert not store.root.exists()
+
+    with store.lock():
+        store.publish(generation(1))
+    assert store.latest() == generation(1)
+
+
+def test_a_work_directory_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+
+    message = refusal(Store(tmp_path / "file").lock().__enter__)
+
+    assert "file cannot be written to" in message

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from hierkeras.growth.assess import Assessor
+from hierkeras.tree.nodes import Leaf, Tree
+from hierkeras.tree.routing import Routing
+
+
+def test_an_error_is_the_share_of_wrong_answers(trained, predictor):
+    context, tree = trained
+    leaf = Leaf("root", tree.root.classes, tree.root.job)
+    assessor = Assessor(context.catalogue, predictor, Routing())
+    indices = context.catalogue.indices("validation", ["8", "1", "3"])
+    truth = np.array(list("0123456789"))[context.catalogue.labels[indices]]
+
+    error = assessor.error(Tree(leaf), ["8", "1", "3"])
+
+    outputs = predictor.probabilities(leaf.job, indices)
+    answers = np.array(leaf.classes)[outputs.argmax(axis=1)]
+    assert error == pytest.approx(np.mean(answers != truth))
+    # The fixture's model is trained: it beats a guess by far.
+    assert error < 0.6
+
+
+def test_the_exponent_is_the_best_on_validation_images(trained, predictor):
+    context, tree = trained
+    branch = tree.path("root.1")[-1]
+    assessor = Assessor(context.catalogue, predictor, Routing("fused", 2))
+
+    chosen = assessor.with_exponent(branch)
+
+    indices, labels = assessor.samples(branch.classes)
+    scores = {
+        exponent: score(predictor, branch, indices, labels, exponent)
+        for exponent in np.round(np.linspace(0, 1, 11), 1)
+    }
+    error, cross_entropy = scores[chosen.fusion_exponent]
+    assert error == min(error for error, _ in scores.values())
+    assert cross_entropy == pytest.approx(
+        min(c for e, c in scores.values() if e == error)
+    )
+    assert chosen.classes == branch.classes
+    assert chosen.children == branch.children
+
+
+def score(predictor, branch, indices, labels, exponent):
+    """Error and cross-entropy of fused routing, from its definition."""
+    own = predictor.probabilities(branch.job, indices).astype(float)
+    fused = np.zeros_like(own)
+    for child in branch.children:
+        columns = [branch.classes.index(name) for name in child.classes]
+        leaf = predictor.probabilities(child.job, indices)
+        mean = leaf**exponent * own[:, columns] ** (1 - exponent)
+        mean /= mean.sum(axis=1, keepdims=True)
+        fused[:, columns] = own[:, columns].sum(axis=1, keepdims=True) * mean
+    right = fused[np.arange(len(labels)), labels]
+    return np.mean(fused.argmax(axis=1) != labels), -np.log(right).mean()
+
+
+def test_the_exponent_sides_with_who_is_right(trained, answers):
+    context, tree = trained
+    branch = tree.path("root.1")[-1]
+    swapped = {"3": "5", "5": "3"}
+
+    def exponent(mistakes):
+        assessor = Assessor(
+            context.catalogue, answers(context, mistakes), Routing()
+        )
+        return assessor.with_exponent(branch).fusion_exponent
+
+    assert exponent({"".join(branch.classes): swapped}) > 0.5
+    assert exponent({"358": swapped}) < 0.5

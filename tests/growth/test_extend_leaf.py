@@ -1,0 +1,121 @@
+import asyncio
+
+import pytest
+
+from hierkeras.growth.extend_leaf import extend_leaf
+from hierkeras.training import results
+from hierkeras.tree.nodes import Branch, Leaf
+
+OLD, RECEIVED = ("1", "3", "7", "8"), ("2", "9")
+# Before the step 1 is taken for 7 and 3 for 8, new 2 for 8 and new 9 for 7.
+CONFUSION = {"1": "7", "7": "1", "3": "8", "8": "3", "2": "8", "9": "7"}
+GROUPS = (("1", "7", "9"), ("3", "8", "2"))
+# The flat increment knows the superclass, not the class.
+CONFUSED_FLAT = {"1": "7", "7": "9", "9": "1", "3": "8", "8": "2", "2": "3"}
+
+
+@pytest.fixture(scope="module")
+def context(open_context, tmp_path_factory):
+    return open_context(tmp_path_factory.mktemp("extend_leaf"))
+
+
+@pytest.fixture(scope="module")
+def leaf(context, untrained, run_job):
+    spec = untrained.from_scratch(OLD, context.catalogue)
+    return Leaf("root.5", OLD, run_job(context, spec))
+
+
+@pytest.fixture
+def extend(context, leaf, make_grower, answers, untrained):
+    """A function from mistakes and options to what extending gives.
+
+    Jobs run and train nothing; what their models answer is given.
+    """
+
+    def extend(mistakes, **options):
+        known = answers(context, {"1378": CONFUSION, **mistakes})
+        grower = make_grower(context, known, untrained, **options)
+        node, decision = asyncio.run(extend_leaf(leaf, RECEIVED, grower))
+        labels = [use.label for use in grower.jobs.uses()]
+        return node, decision, labels
+
+    return extend
+
+
+def test_flat_wins_a_tie(extend):
+    node, decision, _ = extend({}, num_superclasses=2)
+
+    assert decision.flat_error == decision.clone_error == 0
+    assert decision.growth == "flat"
+    assert node == decision.flat
+    assert (node.name, node.classes) == ("root.5", (*OLD, *RECEIVED))
+    assert decision.reason == (
+        "validation error of the clone increment 0.00% >= 0.00% of the flat "
+        "increment"
+    )
+
+
+def test_the_clone_wins_where_its_error_is_less(extend):
+    node, decision, _ = extend({"137829": CONFUSED_FLAT}, num_superclasses=2)
+
+    assert (decision.flat_error, decision.clone_error) == (1, 0)
+    assert decision.growth == "clone"
+    assert node == decision.clone
+    assert decision.node == "root.5"
+    assert decision.received == RECEIVED
+
+
+def test_the_branch_is_the_flat_model_over_the_superclasses(extend):
+    node, decision, _ = extend({}, growth="clone", num_superclasses=2)
+
+    assert isinstance(node, Branch)
+    assert (node.name, node.job) == ("root.5", decision.flat.job)
+    assert node.classes == (*OLD, *RECEIVED)
+    assert [leaf.name for leaf in node.children] == ["root.5.1", "root.5.2"]
+    assert tuple(leaf.classes for leaf in node.children) == GROUPS
+
+
+def test_clone_takes_the_clone_whatever_its_error(extend):
+    node, decision, _ = extend(
+        {"179": {"1": "7", "7": "1"}}, growth="clone", num_superclasses=2
+    )
+
+    assert decision.clone_error > decision.flat_error == 0
+    assert decision.growth == "clone"
+    assert node == decision.clone
+    assert decision.reason.startswith("--growth=clone; validation error of ")
+
+
+def test_flat_trains_no_clone(extend):
+    node, decision, labels = extend({"137829": CONFUSED_FLAT}, growth="flat")
+
+    assert isinstance(node, Leaf)
+    assert (decision.growth, decision.reason) == ("flat", "--growth=flat")
+    assert (decision.clone, decision.clone_error) == (None, None)
+    assert labels == ["root.5 flat"]
+
+
+@pytest.mark.parametrize("clone_from", ["previous", "flat"])
+def test_what_clones_start_from(extend, context, leaf, clone_from):
+    node, decision, labels = extend(
+        {}, growth="clone", num_superclasses=2, clone_from=clone_from
+    )
+
+    def parent(job):
+        return results.read(context.store, job).spec.initial.job
+
+    assert parent(decision.flat.job) == leaf.job
+    expected = {"previous": leaf.job, "flat": decision.flat.job}[clone_from]
+    assert [parent(child.job) for child in node.children] == [expected] * 2
+    assert labels == ["root.5 flat", "root.5.1 leaf", "root.5.2 leaf"]
+
+
+def test_too_few_classes_grow_flat(trained, predictor, make_grower, untrained):
+    context, tree = trained
+    two = tree.path("root.2")[-1]
+    grower = make_grower(context, predictor, untrained, growth="clone")
+
+    node, decision = asyncio.run(extend_leaf(two, ("9",), grower))
+
+    assert node == Leaf("root.2", (*two.classes, "9"), node.job)
+    assert decision.reason == "3 classes are too few to divide"

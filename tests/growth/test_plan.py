@@ -1,0 +1,99 @@
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+
+from hierkeras.data import registry
+from hierkeras.data.source import DataConfig
+from hierkeras.growth.plan import JobPlan
+from hierkeras.models.registry import ModelConfig
+from hierkeras.training.spec import Initial, Recipe
+
+CLASSES = ("3", "1", "4")
+PLAN = JobPlan(
+    ModelConfig("small_cnn", image_size=8),
+    Recipe(max_epochs=30),
+    flat_epochs=20,
+    leaf_epochs=10,
+    refine_epochs=5,
+    new_columns="random",
+    seed=7,
+)
+
+
+@pytest.fixture(scope="module")
+def catalogue():
+    return registry.open_source(DataConfig("digits")).catalogue
+
+
+def test_from_scratch_starts_from_nothing(catalogue):
+    spec = PLAN.from_scratch(CLASSES, catalogue)
+
+    assert spec.classes == CLASSES
+    assert spec.initial is None
+    assert spec.trainable == "all"
+    assert (spec.recipe, spec.seed) == (PLAN.recipe, 7)
+
+
+@pytest.mark.parametrize(
+    ("make", "budget", "epochs"),
+    [
+        (JobPlan.flat, "flat_epochs", 20),
+        (JobPlan.leaf, "leaf_epochs", 10),
+        (
+            functools.partial(JobPlan.refined, refinement="full"),
+            "refine_epochs",
+            5,
+        ),
+    ],
+)
+def test_other_jobs_start_from_their_parent_with_their_own_budget(
+    catalogue, make, budget, epochs
+):
+    spec = make(PLAN, "parent", CLASSES, catalogue)
+
+    assert spec.classes == CLASSES
+    assert spec.initial == Initial("parent", "random")
+    assert spec.trainable == "all"
+    assert spec.recipe.max_epochs == epochs
+    unlimited = dataclasses.replace(PLAN, **{budget: 0})
+    spec = make(unlimited, "parent", CLASSES, catalogue)
+    assert spec.recipe == PLAN.recipe
+
+
+@pytest.mark.parametrize(
+    ("refinement", "trainable", "columns"),
+    [
+        ("full", "all", "random"),
+        ("head", "head", "imprinted"),
+        ("none", "none", "imprinted"),
+    ],
+)
+def test_new_columns_of_a_body_that_stays_are_imprinted(
+    catalogue, refinement, trainable, columns
+):
+    spec = PLAN.refined("parent", CLASSES, catalogue, refinement)
+
+    assert (spec.trainable, spec.initial.new_columns) == (trainable, columns)
+
+
+def test_jobs_differ_where_anything_that_decides_them_does(catalogue):
+    train = catalogue.indices("train", CLASSES)
+    test = catalogue.indices("test", CLASSES)
+    other = catalogue.indices("train", ["9"])
+
+    specs = [
+        PLAN.from_scratch(CLASSES, catalogue),
+        PLAN.from_scratch(CLASSES, catalogue.excluding(train[:1])),
+        PLAN.from_scratch(("1", "3", "4"), catalogue),
+        dataclasses.replace(PLAN, seed=8).from_scratch(CLASSES, catalogue),
+        PLAN.flat("parent", CLASSES, catalogue),
+        PLAN.flat("another", CLASSES, catalogue),
+        PLAN.leaf("parent", CLASSES, catalogue),
+    ]
+
+    assert len({spec.job for spec in specs}) == len(specs)
+    # Images that it does not learn from decide nothing.
+    unseen = catalogue.excluding(np.concatenate([test, other]))
+    assert PLAN.from_scratch(CLASSES, unseen).job == specs[0].job

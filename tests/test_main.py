@@ -1,0 +1,91 @@
+"""How binaries meet their user: help, flags, exit status, errors."""
+
+import re
+import types
+
+import pytest
+
+from hierkeras import increment
+from hierkeras._errors import UsageError, UserError
+
+OWN_FLAGS = {
+    "evaluate": {"generation", "split"},
+    "increment": {"class_batches", "growth", "backbone", "schedule", "seed"},
+}
+SHARED_FLAGS = {
+    "workdir",
+    "dataset",
+    "routing",
+    "beam_width",
+    "cache",
+    "format",
+}
+
+
+@pytest.mark.parametrize("name", OWN_FLAGS)
+def test_help_shows_the_flags_of_its_binary_without_tensorflow(
+    run_binary, name
+):
+    outcome = run_binary(name, "--help", python=("-X", "importtime"))
+    assert outcome.status == 0
+    assert f"python -m hierkeras.{name}" in outcome.stdout
+    shown = set(re.findall(r"^  --(?:\[no\])?(\w+)", outcome.stdout, re.M))
+    assert shown >= OWN_FLAGS[name] | SHARED_FLAGS
+    assert not shown & {"verbosity", "logtostderr", "pdb"}  # absl's own
+    if name == "evaluate":
+        assert shown == OWN_FLAGS[name] | SHARED_FLAGS
+    loaded = set(re.findall(r"\| +([\w.]+)$", outcome.stderr, re.M))
+    assert "hierkeras.tree.store" in loaded
+    assert not loaded & {"tensorflow", "keras"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--dataset=digits"], "--workdir"),
+        (["--workdir=w", "--dataset=digits", "surplus"], "'surplus'"),
+        (["--workdir=w", "--grwth=flat"], "grwth"),
+        (["--workdir=w", "--growth=sideways"], "<compete|flat|clone>"),
+        (["--workdir=w", "--image_size=large"], "--image_size"),
+        (["--workdir=w", "--batch_size=0"], "--batch_size"),
+        (["--flagfile=flags/missing.flags"], "flags/missing.flags"),
+    ],
+)
+def test_flags_that_make_no_sense_are_a_usage_error(run_main, arguments, named):
+    run_main(increment, *arguments).check_refused(2, named)
+
+
+def test_a_flag_error_tells_where_the_valid_flags_are(run_main):
+    outcome = run_main(increment, "--workdir=w", "--grwth=flat")
+    assert "--help" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(UserError("two\nlines"), 1), (UsageError("two\nlines"), 2)],
+)
+def test_a_mistake_is_one_line_and_an_exit_status(run_main, error, status):
+    outcome = run_main(binary(error), "--workdir=w")
+    outcome.check_refused(status, "error: two lines")
+
+
+def test_a_binary_that_returns_has_succeeded(run_main):
+    assert run_main(binary(None), "--workdir=w").status == 0
+
+
+def test_a_fault_of_ours_is_not_hidden(run_main):
+    with pytest.raises(ZeroDivisionError):
+        run_main(binary(ZeroDivisionError()), "--workdir=w")
+
+
+def binary(error: Exception | None) -> types.ModuleType:
+    """A binary that ends with an error."""
+
+    def main() -> None:
+        if error is not None:
+            raise error
+
+    module = types.ModuleType("binary")
+    module.__file__ = "binary.py"
+    module.main = main
+    return module

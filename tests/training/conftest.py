@@ -1,0 +1,49 @@
+"""A work directory on the digits, and one model trained for many tests."""
+
+import pytest
+
+from hierkeras.data.source import DataConfig
+from hierkeras.models.registry import ModelConfig
+from hierkeras.training.context import Context, ContextConfig, Runtime
+from hierkeras.training.run_job import run_job
+from hierkeras.training.spec import JobSpec, Recipe
+
+CLASSES = ("0", "1", "2", "3")
+
+
+@pytest.fixture(scope="session")
+def open_context():
+    """A function that opens a work directory on the digits, silently."""
+
+    def open_context(workdir, **runtime):
+        runtime = Runtime(**{"progress": "none", **runtime})
+        data = DataConfig("digits", validation_fraction=0.2)
+        return Context(ContextConfig(str(workdir), data, 8, runtime=runtime))
+
+    return open_context
+
+
+@pytest.fixture(scope="session")
+def make_spec():
+    """A function from a context to the spec of a job of a second."""
+
+    def make_spec(context, classes=CLASSES, recipe=None, **fields):
+        short = {"schedule": "cosine", "max_epochs": 1, "batch_size": 32}
+        short["initial_learning_rate"] = 0.1
+        return JobSpec(
+            classes=classes,
+            model=ModelConfig("small_cnn", 8, width_multiplier=0.5),
+            recipe=Recipe(**{**short, **(recipe or {})}),
+            data=context.catalogue.fingerprint(classes),
+            **fields,
+        )
+
+    return make_spec
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, open_context, make_spec):
+    """A context, and the result of a job of four classes in it."""
+    context = open_context(tmp_path_factory.mktemp("trained"))
+    spec = make_spec(context, recipe={"max_epochs": 3})
+    return context, run_job(spec, "root first", context)

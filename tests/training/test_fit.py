@@ -1,0 +1,133 @@
+"""Keras's loop as the recipe asks for it, on networks that know no luck."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from hierkeras.data.arrays import ArraySource, checksums
+from hierkeras.data.catalogue import Catalogue
+from hierkeras.data.images import Images
+from hierkeras.training.context import Runtime
+from hierkeras.training.fit import fit, steps_per_epoch
+from hierkeras.training.spec import Recipe
+
+SILENT = Runtime(progress="none")
+
+
+@pytest.fixture(scope="module")
+def images():
+    zeros = np.zeros((12, 2, 2, 3), np.uint8)
+    catalogue = Catalogue(
+        ("n",),
+        np.array([f"n/{index}" for index in range(12)]),
+        np.zeros(12, np.int32),
+        np.zeros(12, np.int8),
+        checksums(zeros),
+    )
+    return Images(ArraySource("zeros", "npz", catalogue, zeros), 2)
+
+
+def constant_model(num_classes):
+    """A network that always names class 0, and learns nothing at rate 0."""
+    dense = keras.layers.Dense(
+        num_classes, kernel_initializer="zeros", name="logits"
+    )
+    model = keras.Sequential(
+        [keras.Input((2, 2, 3)), keras.layers.Flatten(), dense]
+    )
+    dense.set_weights(
+        [dense.kernel.numpy(), -np.arange(num_classes, dtype="f")]
+    )
+    return model
+
+
+def run(images, model, validation_labels, **recipe):
+    indices = np.arange(len(validation_labels))
+    labels = np.array(validation_labels, np.int32)
+    return fit(
+        model,
+        Recipe(**recipe),
+        images,
+        (np.arange(6, 12), np.zeros(6, np.int32)),
+        (indices, labels),
+        seed=0,
+        label="root",
+        runtime=SILENT,
+    )
+
+
+def test_an_epoch_of_cosine_is_a_pass_over_the_images():
+    recipe = Recipe(schedule="cosine", batch_size=128)
+
+    assert steps_per_epoch(recipe, 1_000) == 8
+    assert steps_per_epoch(recipe, 30) == 1
+
+
+def test_an_epoch_of_adaptive_is_a_number_of_samples():
+    recipe = Recipe(batch_size=128, samples_per_check=30_000)
+
+    assert steps_per_epoch(recipe, 100) == 234
+    assert steps_per_epoch(recipe, 1_000_000) == 234
+
+
+def test_each_look_takes_other_validation_images(images):
+    history = run(
+        images,
+        constant_model(2),
+        [1, 0, 0, 0, 0, 0],
+        schedule="cosine",
+        initial_learning_rate=0.0,
+        batch_size=2,
+        validation_samples=2,
+        max_epochs=9,
+    )
+
+    # Of the two images of a look one is wrong, or none.
+    errors = {entry["validation_error"] for entry in history}
+    assert errors == {0.0, 0.5}
+
+
+def test_standstill_cuts_the_rate_and_then_ends_the_training(images):
+    history = run(
+        images,
+        constant_model(1),
+        [0],
+        initial_learning_rate=0.1,
+        batch_size=2,
+        samples_per_check=4,
+        patience=1,
+        learning_rate_cuts=1,
+    )
+
+    rates = [entry["learning_rate"] for entry in history]
+    assert rates == pytest.approx([0.1, 0.1, 0.01])
+    assert [entry["images_swept"] for entry in history] == [4, 8, 12]
+
+
+def test_two_devices_learn_what_one_learns(tmp_path):
+    script = pathlib.Path(__file__).with_name("two_devices.py")
+    root = pathlib.Path(__file__).parents[2]
+
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["replicas"] == [1, 2]
+    one, two = found["losses"]
+    assert len(one) == 3 and one[-1] < 0.9 * one[0]
+    assert two == pytest.approx(one, rel=1e-4)
+    one, two = found["weights"]
+    assert two == pytest.approx(one, rel=1e-3, abs=1e-5)
+    # A job of two devices leaves a model that needs only one.
+    assert found["saved_error"] == pytest.approx(found["measured_error"])

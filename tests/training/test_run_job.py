@@ -1,0 +1,165 @@
+"""A job: what it leaves, what it starts from, and that it repeats."""
+
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+
+from hierkeras.models.registry import build_model
+from hierkeras.training import results
+from hierkeras.training.fit import steps_per_epoch
+from hierkeras.training.run_job import measure, run_job
+from hierkeras.training.spec import Initial
+
+MORE_CLASSES = ("4", "0", "1", "2", "3")
+PAIR = ("0", "1")
+
+
+def layers(context, job):
+    """Weights of the body as one list, and the head's kernel and bias."""
+    model = results.load_model(context.store, job)
+    body = [
+        weight
+        for layer in model.layers
+        if layer.name != "logits"
+        for weight in layer.get_weights()
+    ]
+    return body, *model.get_layer("logits").get_weights()
+
+
+def assert_identical(some, others):
+    assert len(some) == len(others) > 0
+    for one, other in zip(some, others, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_job_learns_and_notes_what_it_cost(trained):
+    context, result = trained
+    spec = result.spec
+    images = len(context.catalogue.indices("train", spec.classes))
+
+    steps = steps_per_epoch(spec.recipe, images)
+    assert result.images_swept == 3 * steps * spec.recipe.batch_size
+    assert result.epochs == 3
+    assert result.measured.top1_error < 0.2  # 0.75 by chance
+    assert result.measured.top5_error == 0.0  # of four classes
+    history = results.read_history(context.store, result.job)
+    assert [entry["epoch"] for entry in history] == [1, 2, 3]
+    assert history[-1]["images_swept"] == result.images_swept
+    assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_its_folder_holds_the_weights_once_and_no_optimizer(trained):
+    context, result = trained
+    folder = context.store.job_folder(result.job)
+
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "history.json",
+        "job.json",
+        "model.keras",
+    ]
+    model = results.load_model(context.store, result.job)
+    stored = []
+    with (
+        zipfile.ZipFile(folder / "model.keras") as archive,
+        archive.open("model.weights.h5") as file,
+        h5py.File(file) as weights,
+    ):
+        weights.visititems(
+            lambda _, item: (
+                stored.append(item.nbytes)
+                if isinstance(item, h5py.Dataset)
+                else None
+            )
+        )
+    assert sum(stored) == 4 * model.count_params()
+    assert model.optimizer is None
+
+
+def test_a_finished_job_is_not_run_again(trained):
+    context, result = trained
+
+    again = run_job(result.spec, "another label", context)
+
+    assert again == result  # the first run's label and seconds
+    assert results.read(context.store, result.job) == result
+
+
+def test_the_same_spec_gives_the_same_bits(tmp_path, open_context, make_spec):
+    weights = []
+    for name in ("one", "other"):
+        context = open_context(tmp_path / name, deterministic=name == "one")
+        spec = make_spec(context, PAIR, {"augmentation": "shift_flip"})
+        body, kernel, bias = layers(context, run_job(spec, "", context).job)
+        weights.append([*body, kernel, bias])
+
+    assert_identical(*weights)
+
+
+def test_a_widened_model_starts_from_its_parent(trained, make_spec):
+    context, parent = trained
+    spec = make_spec(
+        context, MORE_CLASSES, initial=Initial(parent.job), trainable="none"
+    )
+
+    result = run_job(spec, "root flat", context)
+
+    body, kernel, bias = layers(context, parent.job)
+    new_body, new_kernel, new_bias = layers(context, result.job)
+    assert result.images_swept == 0 and result.epochs == 0
+    assert_identical(new_body, body)
+    # The new class came first; the old ones keep their columns.
+    np.testing.assert_array_equal(new_kernel[:, 1:], kernel)
+    np.testing.assert_array_equal(new_bias[1:], bias)
+
+
+def test_imprinted_columns_know_their_class_without_training(
+    trained, make_spec
+):
+    context, parent = trained
+    errors = {}
+    for new_columns in ("random", "imprinted"):
+        spec = make_spec(
+            context,
+            MORE_CLASSES,
+            initial=Initial(parent.job, new_columns),
+            trainable="none",
+        )
+        result = run_job(spec, "root refined", context)
+        model = results.load_model(context.store, result.job)
+        indices = context.catalogue.indices("validation", ("4",))
+        logits = model.predict(
+            context.images.evaluation_batches(indices, 64), verbose=0
+        )
+        errors[new_columns] = (logits.argmax(axis=1) != 0).mean()
+        assert result.images_swept == 0
+
+    assert errors["imprinted"] < 0.5
+    assert errors["random"] > 0.5
+
+
+def test_training_the_head_leaves_the_body_alone(trained, make_spec):
+    context, parent = trained
+    spec = make_spec(context, initial=Initial(parent.job), trainable="head")
+
+    result = run_job(spec, "root refined", context)
+
+    body, kernel, _ = layers(context, parent.job)
+    new_body, new_kernel, _ = layers(context, result.job)
+    assert_identical(new_body, body)
+    assert (new_kernel != kernel).all()
+    assert result.images_swept > 0
+
+
+def test_a_model_without_an_opinion_is_wrong(trained, make_spec):
+    context, _ = trained
+    spec = make_spec(context)
+    model = build_model(spec.model, len(spec.classes))
+    head = model.get_layer("logits")
+    head.set_weights([np.zeros_like(weight) for weight in head.get_weights()])
+
+    measured = measure(model, spec, context)
+
+    assert measured.loss == pytest.approx(np.log(4))
+    assert measured.top1_error == 1.0

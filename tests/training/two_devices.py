@@ -1,0 +1,93 @@
+"""Trains the same network on one and on two devices; `test_fit` compares.
+
+A process of its own: logical devices are fixed when TensorFlow starts.
+"""
+
+import json
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from hierkeras.data.images import Images
+from hierkeras.data.registry import open_source
+from hierkeras.data.source import DataConfig
+from hierkeras.models.registry import ModelConfig
+from hierkeras.training.context import Context, ContextConfig, Runtime
+from hierkeras.training.fit import fit
+from hierkeras.training.predictor import Predictor
+from hierkeras.training.run_job import run_job
+from hierkeras.training.spec import JobSpec, Recipe
+from hierkeras.training.strategy import choose_strategy
+
+CLASSES = ("0", "1", "2", "3")
+DATA = DataConfig("digits", validation_fraction=0.2)
+RECIPE = Recipe(
+    schedule="cosine",
+    initial_learning_rate=0.02,
+    batch_size=64,
+    max_epochs=3,
+    warmup_epochs=1.0,
+    augmentation="shift_flip",
+)
+
+
+def build():
+    """No batch normalisation: each replica would take its own statistics."""
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            keras.layers.Rescaling(1 / 127.5, -1.0),
+            keras.layers.Conv2D(8, 3, strides=2, activation="relu"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(len(CLASSES), name="logits"),
+        ]
+    )
+
+
+def main(workdir):
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(
+        cpu, [tf.config.LogicalDeviceConfiguration()] * 2
+    )
+    source = open_source(DATA)
+    images = Images(source, 8)
+    samples = []
+    for split in ("train", "validation"):
+        indices = source.catalogue.indices(split, CLASSES)
+        labels = source.catalogue.labels_among(indices, CLASSES)
+        samples.append((indices, labels))
+    found = {"replicas": [], "losses": [], "weights": []}
+    for devices in (("CPU:0",), ("CPU:0", "CPU:1")):
+        runtime = Runtime(devices=devices, progress="none")
+        keras.utils.set_random_seed(0)
+        strategy = choose_strategy(devices)
+        with strategy.scope():
+            model = build()
+        history = fit(
+            model, RECIPE, images, *samples, seed=0, label="", runtime=runtime
+        )
+        found["replicas"].append(strategy.num_replicas_in_sync)
+        found["losses"].append([entry["loss"] for entry in history])
+        found["weights"].append(
+            np.concatenate([w.ravel() for w in model.get_weights()]).tolist()
+        )
+
+    context = Context(ContextConfig(workdir, DATA, 8, runtime=runtime), source)
+    spec = JobSpec(
+        classes=CLASSES,
+        model=ModelConfig("small_cnn", 8, width_multiplier=0.5),
+        recipe=RECIPE,
+        data=context.catalogue.fingerprint(CLASSES),
+    )
+    indices, labels = samples[1]
+    result = run_job(spec, "root first", context)
+    saved = Predictor(context).probabilities(result.job, indices)
+    found["measured_error"] = result.measured.top1_error
+    found["saved_error"] = float((saved.argmax(axis=1) != labels).mean())
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
