@@ -210,7 +210,7 @@ def _grow(
             done.append(generation)
     finally:
         executor.close()
-    _print(done, done[-1], f"{len(done)} steps done")
+    _print(done, done[-1], f"{summary.counted(len(done), 'step')} done")
 
 
 def _data_config(latest: Generation | None) -> DataConfig:

@@ -37,7 +37,11 @@ def to_settings(
         routing: How the tree answers.
     """
     return {
-        "data": {"kind": source.kind, **dataclasses.asdict(data)},
+        "data": {
+            "kind": source.kind,
+            **dataclasses.asdict(data),
+            "class_list": list(data.class_list),  # as JSON gives it back
+        },
         "model": dataclasses.asdict(model),
         "routing": dataclasses.asdict(routing),
     }

@@ -31,9 +31,11 @@ def step_lines(generation: Generation) -> list[str]:
     step = generation.step
     numbers = step_object(generation)
     lines = [
-        f"generation {generation.number}: {len(step.new_classes)} new classes, "
+        f"generation {generation.number}: "
+        f"{counted(len(step.new_classes), 'new class', 'new classes')}, "
         f"validation error {step.error_after:.1%}, "
-        f"{numbers['images_swept']:,} images swept by {numbers['jobs']} jobs "
+        f"{numbers['images_swept']:,} images swept by "
+        f"{counted(numbers['jobs'], 'job')} "
         f"({numbers['jobs_reused']} reused) in {step.seconds:.0f} s"
     ]
     lines += [
@@ -49,7 +51,8 @@ def step_lines(generation: Generation) -> list[str]:
         )
     if step.unreadable_images:
         lines.append(
-            f"  {len(step.unreadable_images)} unreadable images left out: "
+            f"  {counted(len(step.unreadable_images), 'unreadable image')} "
+            "left out: "
             f"{_some(step.unreadable_images)}"
         )
     return lines
@@ -57,10 +60,9 @@ def step_lines(generation: Generation) -> list[str]:
 
 def tree_lines(tree: nodes.Tree) -> list[str]:
     """A tree as an indented outline."""
-    count = len(tree.leaves)
     lines = [
-        f"tree: {len(tree.classes)} classes, {count} "
-        f"{'leaf' if count == 1 else 'leaves'}, depth {tree.depth}"
+        f"tree: {counted(len(tree.classes), 'class', 'classes')}, "
+        f"{counted(len(tree.leaves), 'leaf', 'leaves')}, depth {tree.depth}"
     ]
     for node in tree.nodes():
         indent = "  " * len(tree.path(node.name))
@@ -71,6 +73,11 @@ def tree_lines(tree: nodes.Tree) -> list[str]:
                 f"{indent}{node.name}: branch over {len(node.classes)} classes"
             )
     return lines
+
+
+def counted(number: int, singular: str, plural: str | None = None) -> str:
+    """A number with its noun, such as `1 job` or `2 jobs`."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 def _some(names: tuple[str, ...]) -> str:

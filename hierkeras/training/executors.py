@@ -170,7 +170,10 @@ def _work(spec: JobSpec, label: str, config: ContextConfig) -> JobResult:
     from hierkeras.training import startup
 
     startup.start_tensorflow()  # after the share is set
+    from hierkeras.training import strategy
     from hierkeras.training.run_job import run_job
+
+    strategy.share_gpus()  # with the parent, which runs finished models
 
     try:
         return run_job(spec, label, Context(config))

@@ -98,7 +98,9 @@ def _initialise(model: keras.Model, spec: JobSpec, context: Context) -> None:
     parent_classes = results.read(context.store, spec.initial.job).spec.classes
     parent = results.load_model(context.store, spec.initial.job)
     new = surgery.transfer_weights(parent, model, parent_classes, spec.classes)
-    if new and spec.initial.new_columns == "imprinted":
+    # A scale needs two old columns; with fewer, random is all there is.
+    num_old = len(spec.classes) - len(new)
+    if spec.initial.new_columns == "imprinted" and new and num_old >= 2:
         _imprint(model, spec, new, context)
 
 

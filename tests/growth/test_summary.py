@@ -83,14 +83,14 @@ def test_a_step_in_words():
         "swept by 3 jobs (1 reused) in 62 s\n"
         "  root received g, h: clone (5.00% < 7.50%)\n"
         "  validation error on the old classes: 12.5% before, 6.2% after\n"
-        "  1 unreadable images left out: train/a/1.jpg"
+        "  1 unreadable image left out: train/a/1.jpg"
     )
 
 
 def test_the_first_step_in_words():
     assert "\n".join(summary.step_lines(FIRST)) == (
         "generation 1: 8 new classes, validation error 10.0%, 500 images "
-        "swept by 1 jobs (0 reused) in 2 s\n"
+        "swept by 1 job (0 reused) in 2 s\n"
         "  root received a, b, c, d, e, f and 2 more: first (there was no "
         "tree)"
     )

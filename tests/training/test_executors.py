@@ -82,6 +82,7 @@ def test_executors_start_without_tensorflow():
     assert done.stdout == "False\n", done.stderr
 
 
+@pytest.mark.slow
 def test_workers_train_what_this_process_would(
     tmp_path, open_context, make_spec
 ):

@@ -110,6 +110,7 @@ def test_standstill_cuts_the_rate_and_then_ends_the_training(images):
     assert [entry["images_swept"] for entry in history] == [4, 8, 12]
 
 
+@pytest.mark.slow
 def test_two_devices_learn_what_one_learns(tmp_path):
     script = pathlib.Path(__file__).with_name("two_devices.py")
     root = pathlib.Path(__file__).parents[2]
@@ -130,4 +131,6 @@ def test_two_devices_learn_what_one_learns(tmp_path):
     one, two = found["weights"]
     assert two == pytest.approx(one, rel=1e-3, abs=1e-5)
     # A job of two devices leaves a model that needs only one.
-    assert found["saved_error"] == pytest.approx(found["measured_error"])
+    assert found["saved_loss"] == pytest.approx(
+        found["measured_loss"], rel=1e-3
+    )

@@ -1,0 +1,35 @@
+"""What a tree answers, image by image."""
+
+import numpy as np
+import pytest
+
+from hierkeras.analysis import answers
+from hierkeras.tree.routing import ROUTING_RULES, Routing
+
+
+@pytest.mark.parametrize("chunk", [8192, 4])
+def test_answers_of_a_tree_whatever_the_chunk(
+    generation, context, predictor, monkeypatch, chunk
+):
+    monkeypatch.setattr(answers, "_CHUNK", chunk)
+    tree = generation.tree
+    indices = context.catalogue.indices("test", tree.classes)
+    labels = context.catalogue.labels_among(indices, tree.classes)
+
+    found = answers.answer(tree, indices, labels, predictor, Routing("hard"))
+
+    def names(columns):
+        return "".join(tree.classes[column] for column in columns)
+
+    assert names(labels) == "aabbccddd"
+    assert list(found.by_routing) == list(ROUTING_RULES)
+    assert names(found.by_routing["hard"].named) == "acbacdadd"
+    assert names(found.by_routing["soft"].named) == "aabacdadd"
+    assert names(found.by_routing["fused"].named) == "acbbccadd"
+    assert names(found.own_leaf) == "aabacdcdd"
+    assert found.leaves.tolist() == [0, 1, 0, 0, 1, 1, 0, 1, 1]
+    assert found.images_run == {"root": 9, "root.1": 4, "root.2": 5}
+    np.testing.assert_allclose(
+        found.by_routing["hard"].confidence,
+        [0.9, 0.55, 0.7, 0.62, 0.82, 0.62, 0.75, 0.82, 0.9],
+    )
