@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import io
+import os
 import signal
 import sys
 import types
@@ -11,14 +13,19 @@ from typing import Any, NoReturn
 
 from absl import app, flags
 
+from hierkeras import _faults
 from hierkeras._errors import UsageError, UserError
+from hierkeras.tree.names import shown
+
+_LONGEST_ERROR = 2_000
 
 
 def run(main: Callable[..., None]) -> None:
     """Parses the flags and runs `main`.
 
     Exit status 0: done; 1: failed; 2: usage. A user's mistake is one line on
-    stderr, never a traceback.
+    stderr, and so is a fault of disk, memory or data; a fault of the program
+    shows its traceback.
 
     Args:
         main: Does the work; raises `UserError` for what the user can mend.
@@ -37,6 +44,7 @@ def run(main: Callable[..., None]) -> None:
                     f"unexpected argument {arguments[1]!r}; flags begin with --"
                 )
             main(*given)
+            _flush_stdout()
         except UserError as error:
             _fail(error)
         except KeyboardInterrupt:
@@ -46,19 +54,36 @@ def run(main: Callable[..., None]) -> None:
                     "is finished is kept"
                 )
             )
+        except BrokenPipeError:
+            _drop_stdout()  # whoever read it has seen enough
+            sys.exit(1)
+        except Exception as error:
+            told = _faults.explain(error, _work_directory())
+            if told is None:
+                raise
+            _fail(UserError(told))
 
     # A handler of our own also keeps asyncio from putting off Ctrl-C until
     # the training that it interrupts is over.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        # Not every terminal has the letters of every class.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app.run(guarded, flags_parser=_parse_flags)
 
 
 def _parse_flags(arguments: Sequence[str]) -> list[str]:
     try:
+        "".join(arguments).encode()
         return flags.FLAGS(list(arguments))
     except flags.Error as error:
         _fail(UsageError(f"{error}; --help lists the flags and their values"))
+    except UnicodeEncodeError:
+        _fail(UsageError("an argument is no UTF-8; rename what it names"))
+    except ValueError as error:
+        _fail(UsageError(f"a --flagfile is no text file ({error})"))
     except SystemExit:
         # absl ends with status 1 after --help, which is no failure.
         sys.exit(0)
@@ -68,7 +93,27 @@ def _interrupt(number: int, frame: types.FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _work_directory() -> list[str]:
+    given = flags.FLAGS.get_flag_value("workdir", None)
+    return [given] if given else []
+
+
+def _flush_stdout() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _drop_stdout()
+        error.filename = "standard output"
+        raise
+
+
+def _drop_stdout() -> None:
+    # Python would write what is left as it ends, and complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _fail(error: UserError) -> NoReturn:
-    message = " ".join(str(error).split())
+    # Parts of it may come from a stranger's files.
+    message = shown(" ".join(str(error).split()), _LONGEST_ERROR)
     print(f"error: {message}", file=sys.stderr)
     sys.exit(2 if isinstance(error, UsageError) else 1)

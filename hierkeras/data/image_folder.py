@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import os
 import pathlib
+import stat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,6 +60,15 @@ class ImageFolderSource(Source):
             deterministic=True,
         )
 
+    def check_present(self) -> None:
+        """See `Source.check_present`."""
+        if not self.root.is_dir():
+            raise UserError(
+                f"The folder {str(self.root)!r}, which held the images, is "
+                "gone; bring it back and run the same command again: what is "
+                "finished is kept."
+            )
+
     @functools.cached_property
     def _paths(self) -> tf.Tensor:
         import tensorflow as tf
@@ -84,11 +94,22 @@ def open_folder(place: str, config: DataConfig) -> ImageFolderSource:
         without images is a class without examples.
 
     Raises:
-        UserError: if there is no such folder or it holds no class folders, or
-            if a class of `config.class_list` has no folder.
+        UserError: if there is no such folder, it cannot be read or holds no
+            class folders, or if a class of `config.class_list` has no folder.
         UsageError: if the fractions make no sense.
     """
-    root = pathlib.Path(place).expanduser()
+    try:
+        return _open(place, pathlib.Path(place).expanduser(), config)
+    except OSError as error:
+        raise UserError(
+            f"The folder {place!r} cannot be read: "
+            f"{error.filename}: {error.strerror}."
+        ) from None
+
+
+def _open(
+    place: str, root: pathlib.Path, config: DataConfig
+) -> ImageFolderSource:
     if not root.is_dir():
         raise UserError(
             f"There is no folder {place!r}; give --dataset=folder:PATH with "
@@ -167,14 +188,26 @@ def _folders(path: pathlib.Path) -> list[str]:
 
 
 def _images(path: pathlib.Path) -> list[tuple[str, int]]:
-    """Returns name and size of the image files in a class folder, sorted."""
+    """Returns name and size of the image files in a class folder, sorted.
+
+    A link that leads nowhere, or a file that cannot be looked at, counts with
+    size 0: decoding reports it. A folder, pipe or device is no file.
+    """
     if not path.is_dir():
         return []
+    found = []
     with os.scandir(path) as entries:
-        return sorted(
-            (entry.name, entry.stat().st_size)
-            for entry in entries
-            if entry.name.lower().endswith(IMAGE_SUFFIXES)
-            and not entry.name.startswith(".")
-            and entry.is_file()
-        )
+        for entry in entries:
+            name = entry.name
+            if name.startswith(".") or not name.lower().endswith(
+                IMAGE_SUFFIXES
+            ):
+                continue
+            try:
+                status = entry.stat()
+            except OSError:
+                found.append((name, 0))
+            else:
+                if stat.S_ISREG(status.st_mode):
+                    found.append((name, status.st_size))
+    return sorted(found)

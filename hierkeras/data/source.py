@@ -58,6 +58,14 @@ class Source(abc.ABC):
         self.name = name
         self.catalogue = catalogue
 
+    def check_present(self) -> None:
+        """Checks that the data set, which was opened, is still there.
+
+        Raises:
+            UserError: if it is gone.
+        """
+        return None
+
     @abc.abstractmethod
     def read(
         self, indices: npt.NDArray[np.int64] | tf.Tensor

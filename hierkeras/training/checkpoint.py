@@ -1,13 +1,15 @@
-"""Epoch checkpoints: a training that was cut off goes on where it was.
+"""Checkpoints: a training that was cut off goes on where it was.
 
-A checkpoint is one file, replaced as a whole after each epoch. It holds all
-that the next epochs depend on: weights, the states of random numbers and of
-the optimizer, the schedule's, and the history so far. The order of the images
-and their augmentation are functions of seed and batch number.
+A checkpoint is one file, replaced as a whole after each epoch, and when the
+training is interrupted. It holds all that the next steps depend on: weights,
+the states of random numbers and of the optimizer, the schedule's, the history
+so far, and within an epoch what its metrics have added up. The order of the
+images and their augmentation are functions of seed and batch number.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import sys
 import zipfile
@@ -19,6 +21,8 @@ import msgspec
 import numpy as np
 from etils import epath
 
+from hierkeras.training.interruption import Deferral
+from hierkeras.training.monitoring import Monitor
 from hierkeras.training.schedules import AdaptiveSchedule
 from hierkeras.tree import atomic
 
@@ -29,47 +33,165 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a checkpoint holds beside tensors.
 
     Args:
-        history: What was measured in each epoch.
+        history: What was measured in each finished epoch.
         stopped: Whether the schedule has ended the training.
         schedule: The state of the adaptive schedule; None with another.
+        steps: Steps done in the epoch after these.
+        learning_rate: What that epoch began with.
+        rate_factor: On the recipe's learning rates.
     """
 
     history: list[dict[str, Any]]
     stopped: bool
     schedule: tuple[float | None, int, int] | None
+    steps: int = 0
+    learning_rate: float = 0.0
+    rate_factor: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """A checkpoint as it was read.
+
+    Args:
+        state: The state.
+        arrays: The tensors by name.
+    """
+
+    state: State
+    arrays: dict[str, np.ndarray]
+
+    def fits(self, model: keras.Model) -> bool:
+        """Whether it was written of such a model, which is compiled."""
+        model.optimizer.build(model.trainable_variables)
+        return all(
+            name in self.arrays and self.arrays[name].shape == variable.shape
+            for name, variable in _variables(model).items()
+        )
+
+    def restore(
+        self, model: keras.Model, schedule: AdaptiveSchedule | None
+    ) -> None:
+        """Brings a model to where the checkpoint was written.
+
+        Args:
+            model: One that it fits; changed in place.
+            schedule: The adaptive schedule, if that is used; changed in
+                place.
+        """
+        for name, variable in _variables(model).items():
+            variable.assign(self.arrays[name])
+        if schedule is not None and self.state.schedule is not None:
+            schedule.state = self.state.schedule
+        if self.state.steps:
+            # Keras makes its metrics' variables with the first batch.
+            image = np.zeros((1, *model.input_shape[1:]), np.float32)
+            model.test_on_batch(image, np.zeros(1, np.int32))
+
+    @property
+    def metrics(self) -> list[np.ndarray]:
+        """What the metrics had added up in the unfinished epoch."""
+        count = sum(name.startswith("metric/") for name in self.arrays)
+        return [self.arrays[f"metric/{number}"] for number in range(count)]
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Writes a checkpoint after each epoch; comes last of the callbacks.
+    """Writes checkpoints; comes last of the callbacks.
+
+    An interruption between the last step of an epoch and the epoch's
+    checkpoint is put off until that is written.
 
     Args:
         path: The file.
-        history: What was measured in each epoch; filled by another callback.
+        monitor: Notes what is measured in each epoch.
         schedule: The adaptive schedule, if that is used.
+        batch_size: Images in a step.
+        steps_per_epoch: Steps in an epoch.
+        saved: What the training goes on from, if it does.
     """
 
     def __init__(
         self,
         path: epath.Path,
-        history: list[dict[str, Any]],
+        monitor: Monitor,
         schedule: AdaptiveSchedule | None,
+        batch_size: int,
+        steps_per_epoch: int,
+        saved: Saved | None = None,
     ) -> None:
         super().__init__()
         self._path = path
-        self._history = history
+        self._monitor = monitor
         self._schedule = schedule
+        self._batch_size = batch_size
+        self._steps_per_epoch = steps_per_epoch
+        self._steps = saved.state.steps if saved else 0
+        self._metrics = saved.metrics if saved else []
+        self._is_in_epoch = False
+        self._deferral = Deferral()
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Goes on with the sums of an epoch that was begun before."""
+        variables = self.model.metrics_variables
+        if self._steps and len(variables) == len(self._metrics):
+            # Keras has just set them to zero.
+            for variable, value in zip(variables, self._metrics, strict=True):
+                variable.assign(value)
+        self._is_in_epoch = True
+
+    def on_test_begin(self, logs: dict | None = None) -> None:
+        """From here the metrics' sums are of validation."""
+        self._is_in_epoch = False
+        self._deferral.begin()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Replaces the checkpoint."""
+        """Replaces the checkpoint.
+
+        Raises:
+            KeyboardInterrupt: If there was one during validation.
+        """
+        self._steps, self._metrics = 0, []
+        self._write()
+        self._deferral.end()
+
+    def interrupted(self) -> int:
+        """Replaces the checkpoint amid an epoch.
+
+        Returns:
+            Steps of the epoch that it holds; 0 if nothing was written.
+        """
+        if not self._is_in_epoch:
+            return 0
+        # The loss counts its images; the optimizer's own count would leave
+        # out steps that loss scaling skips.
+        images = float(np.asarray(self.model.metrics[0].count))
+        steps = round(images / self._batch_size)
+        if not self._steps < steps < self._steps_per_epoch:
+            return self._steps  # as the checkpoint already has it
+        self._steps = steps
+        self._metrics = [np.asarray(v) for v in self.model.metrics_variables]
+        self._deferral.begin()  # a second Ctrl-C must not lose it
+        self._write()
+        return steps
+
+    def close(self) -> None:
+        """Lets interruptions through again."""
+        self._deferral.cancel()
+
+    def _write(self) -> None:
         state = State(
-            self._history,
+            self._monitor.history,
             bool(self.model.stop_training),
             self._schedule.state if self._schedule else None,
+            self._steps,
+            self._monitor.rate,
+            self._monitor.rate_factor,
         )
         arrays: dict[str, Any] = {
             name: np.asarray(variable)
             for name, variable in _variables(self.model).items()
         }
+        arrays |= {f"metric/{i}": v for i, v in enumerate(self._metrics)}
         arrays[_STATE] = np.frombuffer(msgspec.json.encode(state), np.uint8)
         content = io.BytesIO()
         np.savez(content, **arrays)
@@ -80,43 +202,24 @@ class Checkpoint(keras.callbacks.Callback):
         atomic.write_file(self._path, _sum(raw) + raw, wait_for_disk=False)
 
 
-def restore(
-    path: epath.Path, model: keras.Model, schedule: AdaptiveSchedule | None
-) -> State | None:
-    """Brings a compiled model to where its checkpoint was written.
-
-    Args:
-        path: The file.
-        model: The model; changed in place.
-        schedule: The adaptive schedule, if that is used; changed in place.
-
-    Returns:
-        The state; None if there is no checkpoint, or it is damaged: then
-        nothing is changed.
-    """
+def read(path: epath.Path) -> Saved | None:
+    """Reads a checkpoint; None if there is none, or it is damaged."""
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
         return None
-    model.optimizer.build(model.trainable_variables)
-    variables = _variables(model)
     try:
         if raw[:4] != _sum(raw[4:]):
             raise ValueError("its check sum is wrong")
         with np.load(io.BytesIO(raw[4:]), allow_pickle=False) as arrays:
             state = msgspec.json.decode(arrays[_STATE].tobytes(), type=State)
-            values = {name: arrays[name] for name in variables}
+            return Saved(state, dict(arrays))
     except (ValueError, KeyError, zipfile.BadZipFile) as error:
         print(
             f"{path} is damaged ({error}); the training starts over",
             file=sys.stderr,
         )
         return None
-    for name, variable in variables.items():
-        variable.assign(values[name])
-    if schedule is not None and state.schedule is not None:
-        schedule.state = state.schedule
-    return state
 
 
 def _variables(model: keras.Model) -> dict[str, keras.Variable]:

@@ -13,15 +13,24 @@ import functools
 import multiprocessing
 import multiprocessing.queues
 import os
+import signal
+import threading
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+import psutil
+
+from hierkeras import _faults
 from hierkeras._errors import UserError
+from hierkeras.training import interruption
 from hierkeras.training.context import Context, ContextConfig
 from hierkeras.training.results import JobResult
 from hierkeras.training.spec import JobSpec
 
 EXECUTORS = ("inline", "process")
+# A worker that was told to end and does not is killed.
+_SECONDS_TO_END = 30.0
 
 
 class Executor(Protocol):
@@ -105,8 +114,14 @@ class ProcessExecutor:
 
     def close(self) -> None:
         """Ends the workers, also those that a failed step left running."""
-        for worker in list((self._pool._processes or {}).values()):
+        pids = set(self._pool._processes or ())
+        workers = [c for c in psutil.Process().children() if c.pid in pids]
+        for worker in workers:
             worker.terminate()
+        # One that trains ends its batch and writes its checkpoint first.
+        _, alive = psutil.wait_procs(workers, timeout=_SECONDS_TO_END)
+        for process in alive:
+            process.kill()
         self._pool.shutdown(cancel_futures=True)
 
 
@@ -168,12 +183,27 @@ _worker: dict[str, object] = {}
 def _take_share(
     environments: multiprocessing.queues.Queue[dict[str, str]],
 ) -> None:
+    # Ctrl-C reaches every process of the terminal; the parent passes it on.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     share = environments.get()
     os.environ.update(share)
     _worker.update(environments=environments, share=share)
 
 
+def _end_with_parent() -> None:
+    """Ends this worker when its parent is killed, which cannot do so itself.
+
+    The work directory's lock is free then: another increment may write.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
 def _work(spec: JobSpec, label: str, config: ContextConfig) -> JobResult:
+    signal.signal(signal.SIGTERM, interruption.interrupt_once())
     try:
         from hierkeras.training import startup
 
@@ -183,5 +213,15 @@ def _work(spec: JobSpec, label: str, config: ContextConfig) -> JobResult:
 
         strategy.share_gpus()  # with the parent, which runs finished models
         return run_job(spec, label, Context(config))
+    except UserError:
+        raise
+    except Exception as error:
+        # Words always arrive; an exception that cannot be pickled and read
+        # back would look as if the worker had been killed.
+        told = _faults.explain(error, [config.workdir])
+        if told is not None:
+            raise UserError(f"job {spec.job} ({label}): {told}") from None
+        words = "".join(traceback.format_exception(error))
+        raise RuntimeError(f"in job {spec.job} ({label}):\n{words}") from None
     finally:
         _worker["environments"].put(_worker["share"])  # type: ignore[attr-defined]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import math
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import keras
+import msgspec
 import numpy as np
 import tensorflow as tf
 from etils import epath
@@ -16,8 +19,22 @@ from etils import epath
 from hierkeras.data.images import Images
 from hierkeras.training import checkpoint, schedules
 from hierkeras.training.context import Runtime
-from hierkeras.training.monitoring import Monitor
+from hierkeras.training.monitoring import Begun, Monitor
 from hierkeras.training.spec import Recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """How a training went.
+
+    Args:
+        history: What was measured in each epoch; the last entry's
+            `images_swept` is what the training cost.
+        rate_factor: What the recipe's learning rates were multiplied by.
+    """
+
+    history: list[dict[str, Any]]
+    rate_factor: float = 1.0
 
 
 def fit(
@@ -32,7 +49,8 @@ def fit(
     runtime: Runtime,
     writer: tf.summary.SummaryWriter | None = None,
     checkpoint_file: epath.Path | None = None,
-) -> list[dict[str, Any]]:
+    rate_factor: float = 1.0,
+) -> Fitted:
     """Trains a model in place.
 
     Args:
@@ -47,61 +65,123 @@ def fit(
         label: What the training is for, in messages.
         runtime: How to run.
         writer: Where TensorBoard's scalars go.
-        checkpoint_file: Where each epoch is noted, and where the training
-            goes on from if it is there; None: nowhere.
+        checkpoint_file: Where each epoch, and an interruption, is noted, and
+            where the training goes on from if it is there; None: nowhere.
+        rate_factor: What the recipe's learning rates are multiplied by, in
+            (0, 1]. A checkpoint's, if that is less, is kept to.
 
-    Returns:
-        What was measured in each epoch; the last entry's `images_swept` is
-        what the training cost.
+    Raises:
+        Diverged: If the loss is no longer a number.
+        KeyboardInterrupt: If it is interrupted; the checkpoint is written.
     """
+    saved = checkpoint.read(checkpoint_file) if checkpoint_file else None
+    if saved is not None:
+        rate_factor = min(rate_factor, saved.state.rate_factor)
     batch = recipe.batch_size
     steps = steps_per_epoch(recipe, len(training[0]))
-    compile_model(model, recipe, steps, runtime)
+    compile_model(model, _slowed(recipe, rate_factor), steps, runtime)
     monitor = Monitor(
         label,
         steps * batch,
         recipe.max_epochs,
         writer,
         lines=runtime.progress == "lines",
+        rate_factor=rate_factor,
     )
     schedule = _adaptive_schedule(recipe)
+    stopped, skipped = False, 0
+    if saved is not None and saved.fits(model):
+        saved.restore(model, schedule)
+        if schedule is not None and rate_factor < saved.state.rate_factor:
+            rate = model.optimizer.learning_rate
+            rate.assign(rate * (rate_factor / saved.state.rate_factor))
+        monitor.history.extend(saved.state.history)
+        stopped, skipped = saved.state.stopped, saved.state.steps
+        _tell_goes_on(label, len(monitor.history), skipped)
+    else:
+        saved = None
+    if saved is not None and skipped:
+        monitor.begun = Begun(skipped * batch, saved.state.learning_rate)
     callbacks = [monitor, *filter(None, [schedule])]
+    keeper = None
     if checkpoint_file is not None:
-        state = checkpoint.restore(checkpoint_file, model, schedule)
-        if state is not None:
-            monitor.history.extend(state.history)
-            if state.stopped:
-                return monitor.history
-        callbacks.append(
-            checkpoint.Checkpoint(checkpoint_file, monitor.history, schedule)
+        keeper = checkpoint.Checkpoint(
+            checkpoint_file,
+            monitor,
+            schedule,
+            batch,
+            steps,
+            saved,
         )
-    done = len(monitor.history)
-    if done:
-        print(f"[{label}] goes on after epoch {done}", file=sys.stderr)
+        callbacks.append(keeper)
     look = min(recipe.validation_samples, len(validation[0]))
     look_batch = min(batch, look)
-    # Keras writes its bar to stdout, which is for results.
-    with contextlib.redirect_stdout(sys.stderr):
+
+    def run(first: int, last: int, skipped: int) -> None:
         model.fit(
             images.training_batches(
                 *training,
                 batch_size=batch,
                 seed=seed,
                 augment=recipe.augmentation == "shift_flip",
-                first_batch=done * steps,
+                first_batch=first * steps + skipped,
             ),
-            initial_epoch=done,
-            epochs=recipe.max_epochs,
-            steps_per_epoch=steps,
+            initial_epoch=first,
+            epochs=last,
+            steps_per_epoch=steps - skipped,
             validation_data=_looks(
-                images, validation, look_batch, seed + 1, first=done
+                images, validation, look_batch, seed + 1, first=first
             ),
             validation_steps=math.ceil(look / look_batch),
             callbacks=callbacks,
             shuffle=False,  # the data set is shuffled already
             verbose=1 if runtime.progress == "bar" else 0,
         )
-    return monitor.history
+
+    # Keras writes its bar to stdout, which is for results.
+    with contextlib.redirect_stdout(sys.stderr), _noting(keeper, label, steps):
+        done = len(monitor.history)
+        if skipped and not stopped:
+            run(done, done + 1, skipped)
+            done, stopped = done + 1, model.stop_training
+        if done < recipe.max_epochs and not stopped:
+            run(done, recipe.max_epochs, 0)
+    return Fitted(monitor.history, rate_factor)
+
+
+def _slowed(recipe: Recipe, factor: float) -> Recipe:
+    rate = recipe.initial_learning_rate * factor
+    return msgspec.structs.replace(recipe, initial_learning_rate=rate)
+
+
+def _tell_goes_on(label: str, epochs: int, steps: int) -> None:
+    after = f"epoch {epochs}" if epochs else ""
+    if steps:
+        after += f"{' and ' if after else ''}{steps} batches"
+    print(f"[{label}] goes on after {after}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _noting(
+    keeper: checkpoint.Checkpoint | None, label: str, steps: int
+) -> Iterator[None]:
+    """Notes how far the training is if it is interrupted."""
+    if keeper is None:
+        yield
+        return
+    try:
+        yield
+    except KeyboardInterrupt:
+        done = keeper.interrupted()
+        if done:
+            print(
+                f"[{label}] stopped after {done} of {steps} batches of an "
+                "epoch, which are kept",
+                file=sys.stderr,
+            )
+        raise
+    finally:
+        keeper.close()
 
 
 def _looks(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
 import time
@@ -10,7 +11,45 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from hierkeras._errors import UserError
+# Of the loss of a guess, at which the mean of an epoch has no way back.
+_DIVERGED = 100.0
+
+
+class Diverged(Exception):
+    """The loss of a training is no longer a number, or beyond all bounds.
+
+    Args:
+        loss: The loss, in nats.
+        epoch: The epoch, from 1, at whose end it was noticed.
+        learning_rate: The rate that the epoch began with.
+        rate_factor: On the recipe's learning rates.
+    """
+
+    def __init__(
+        self,
+        loss: float,
+        epoch: int,
+        learning_rate: float,
+        rate_factor: float = 1.0,
+    ) -> None:
+        super().__init__(
+            f"the loss is {loss:.4g} after epoch {epoch} at learning rate "
+            f"{learning_rate:.3g}"
+        )
+        self.rate_factor = rate_factor
+
+
+@dataclasses.dataclass(frozen=True)
+class Begun:
+    """What an earlier process left of an epoch that it did not finish.
+
+    Args:
+        images: Training images that it swept.
+        learning_rate: The rate that the epoch began with.
+    """
+
+    images: int
+    learning_rate: float
 
 
 class Monitor(keras.callbacks.Callback):
@@ -22,6 +61,7 @@ class Monitor(keras.callbacks.Callback):
         epochs: Most epochs.
         writer: Where TensorBoard's scalars go; None: nowhere.
         lines: Whether to print a line an epoch.
+        rate_factor: On the recipe's learning rates.
     """
 
     def __init__(
@@ -31,6 +71,7 @@ class Monitor(keras.callbacks.Callback):
         epochs: int,
         writer: tf.summary.SummaryWriter | None = None,
         lines: bool = True,
+        rate_factor: float = 1.0,
     ) -> None:
         super().__init__()
         self.label = label
@@ -38,12 +79,19 @@ class Monitor(keras.callbacks.Callback):
         self.epochs = epochs
         self.writer = writer
         self.lines = lines
+        self.rate_factor = rate_factor
         self.history: list[dict[str, Any]] = []
+        # What an earlier process left of the first epoch.
+        self.begun: Begun | None = None
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Starts the clock, and notes the rate that the epoch starts with."""
         self._start = time.monotonic()
-        self._rate = float(self.model.optimizer.learning_rate)
+        self.rate = (
+            self.begun.learning_rate
+            if self.begun
+            else float(self.model.optimizer.learning_rate)
+        )
         self._end: float | None = None
 
     def on_test_begin(self, logs: dict | None = None) -> None:
@@ -54,26 +102,31 @@ class Monitor(keras.callbacks.Callback):
         """Notes the epoch.
 
         Raises:
-            UserError: If the loss is no longer a number.
+            Diverged: If the loss is no longer a number, or beyond all bounds.
         """
         logs = logs or {}
+        guess = math.log(max(2, self.model.output_shape[-1]))
         # The last update of an epoch shows in the validation loss only.
-        for loss in (logs["loss"], logs["val_loss"]):
-            if not math.isfinite(loss):
-                raise UserError(
-                    f"{self.label}: the loss is {loss} after epoch "
-                    f"{epoch + 1} at learning rate {self._rate:.3g}; lower "
-                    "--initial_learning_rate"
-                )
+        for loss, most in (
+            (logs["loss"], _DIVERGED * guess),
+            (logs["val_loss"], math.inf),
+        ):
+            if not loss < most:
+                raise Diverged(loss, epoch + 1, self.rate, self.rate_factor)
+        images = self.images_per_epoch - (
+            self.begun.images if self.begun else 0
+        )
+        self.begun = None
         seconds = (self._end or time.monotonic()) - self._start
         measured = {
             "loss": float(logs["loss"]),
             "error": 1.0 - float(logs["accuracy"]),
             "validation_loss": float(logs["val_loss"]),
             "validation_error": 1.0 - float(logs["val_accuracy"]),
-            "learning_rate": self._rate,
-            "images_per_second": self.images_per_epoch / seconds,
+            "learning_rate": self.rate,
+            "images_per_second": images / seconds,
         }
+
         swept = (epoch + 1) * self.images_per_epoch
         self.history.append(
             {"epoch": epoch + 1, "images_swept": swept, **measured}

@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from etils import epath
 
+from hierkeras import _faults
 from hierkeras._errors import UserError
 from hierkeras.training.spec import JobSpec
+from hierkeras.tree import nodes
+from hierkeras.tree.generation import Generation
 from hierkeras.tree.store import Store
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ JOB_FILE = "job.json"
 HISTORY_FILE = "history.json"
 MODEL_FILE = "model.keras"
 SUMS_FILE = "SHA256SUMS"
+
+_LONGEST_REASON = 200
 
 
 class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,6 +61,8 @@ class JobResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         epochs: Epochs run.
         seconds: Wall-clock time of the training.
         versions: Of the libraries that ran it.
+        rate_factor: What the recipe's learning rates were multiplied by after
+            the training had diverged; 1 if it had not.
     """
 
     spec: JobSpec
@@ -65,6 +72,7 @@ class JobResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epochs: int
     seconds: float
     versions: dict[str, str]
+    rate_factor: float = 1.0
 
     @property
     def job(self) -> str:
@@ -120,8 +128,11 @@ def read_history(store: Store, job: str) -> list[dict[str, Any]]:
 def load_model(store: Store, job: str) -> keras.Model:
     """Loads the model of a finished job, not compiled.
 
+    A file can name any class. Keras makes only those that are its own or
+    registered, and none that runs code which the file brings.
+
     Raises:
-        UserError: If it is missing or damaged.
+        UserError: If it is missing, damaged, or no model of the job's classes.
     """
     import keras  # not needed to read results
 
@@ -129,8 +140,61 @@ def load_model(store: Store, job: str) -> keras.Model:
 
     path = store.job_folder(job) / MODEL_FILE
     with _naming_damage(store, job):
+        spec = read(store, job).spec
         _read_bytes(store, job, MODEL_FILE)
-        return keras.saving.load_model(str(path), compile=False, safe_mode=True)
+        try:
+            model = keras.saving.load_model(
+                str(path), compile=False, safe_mode=True
+            )
+            shapes = model.input_shape, model.output_shape
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever the file makes Keras do
+            raise ValueError(f"{MODEL_FILE}: {_first_line(error)}") from None
+        side = spec.model.image_size
+        if shapes != ((None, side, side, 3), (None, len(spec.classes))):
+            raise ValueError(
+                f"{MODEL_FILE} is not a model of the job's classes"
+            )
+        return model
+
+
+def check_jobs(store: Store, generation: Generation, image_size: int) -> None:
+    """Checks that the models of a generation are what it says they are.
+
+    Args:
+        store: The work directory.
+        generation: The generation.
+        image_size: Height and width of its images, in pixels.
+
+    Raises:
+        UserError: If a job is missing or damaged, or of other classes or
+            images.
+    """
+    step = generation.step
+    lost = [
+        node
+        for decision in step.decisions
+        for grown in (decision.flat, decision.clone)
+        for node in (nodes.Tree(grown).nodes() if grown else ())
+    ]
+    # A tree goes on without the models that lost.
+    lost = [node for node in lost if store.has_job(node.job)]
+    for node in (*generation.tree.nodes(), *lost):
+        spec = read(store, node.job).spec
+        if (spec.classes, spec.model.image_size) != (node.classes, image_size):
+            raise _misfit(store, generation, node.job)
+    if step.scratch is not None and store.has_job(step.scratch.job):
+        spec = read(store, step.scratch.job).spec  # its order is its own
+        if set(spec.classes) != set(generation.tree.classes):
+            raise _misfit(store, generation, step.scratch.job)
+
+
+def _misfit(store: Store, generation: Generation, job: str) -> UserError:
+    return UserError(
+        f"generation {generation.number} in {store.generations} does not fit "
+        f"job {job}, whose model is of other classes or images; {store.advice}"
+    )
 
 
 def _read_bytes(store: Store, job: str, name: str) -> bytes:
@@ -156,14 +220,20 @@ def _naming_damage(store: Store, job: str):
         KeyError,
         msgspec.DecodeError,
         zipfile.BadZipFile,
+        RecursionError,
     ) as error:
-        reason = str(error).splitlines()[0] if str(error) else repr(error)
+        is_missing = isinstance(error, FileNotFoundError)
+        if not is_missing and _faults.explain(error) is not None:
+            raise  # what is written may be whole
         raise UserError(
-            f"job {job} in {store.models} is missing or damaged ({reason}); "
-            "remove its folder, write the number of a generation that does "
-            "not use it into LATEST (remove LATEST if there is none), and run "
-            "the increment again"
+            f"job {job} in {store.models} is missing or damaged "
+            f"({_first_line(error)}); {store.advice}"
         ) from None
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:_LONGEST_REASON] if lines else repr(error)
 
 
 def _write_json(path: epath.Path, content: Any) -> None:

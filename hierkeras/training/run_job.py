@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Iterator
 
@@ -13,14 +14,18 @@ from scipy import special
 
 from hierkeras._errors import UserError
 from hierkeras.models import registry, surgery
-from hierkeras.training import fit, results, strategy
+from hierkeras.training import faults, fit, results, strategy, tensorboard
 from hierkeras.training.context import Context
+from hierkeras.training.monitoring import Diverged
 from hierkeras.training.spec import JobSpec
 
 # Enough for a stable mean feature, few enough to cost little.
 _IMPRINT_IMAGES_PER_CLASS = 50
+# The paper's cut of the learning rate (section 5, Training Details).
+_RETRY_FACTOR = 0.1
 
 
+@faults.naming_the_job
 def run_job(spec: JobSpec, label: str, context: Context) -> results.JobResult:
     """Trains the model that a spec asks for, or finds it trained.
 
@@ -33,8 +38,9 @@ def run_job(spec: JobSpec, label: str, context: Context) -> results.JobResult:
         The result, which is then in the work directory too.
 
     Raises:
-        UserError: If the training diverges, or the job that it starts from
-            is damaged.
+        UserError: If the training diverges twice, the job that it starts
+            from is damaged, or disk, memory or images fail.
+        KeyboardInterrupt: If it is interrupted; a checkpoint is written.
     """
     store = context.store
     if store.has_job(spec.job):
@@ -46,13 +52,23 @@ def run_job(spec: JobSpec, label: str, context: Context) -> results.JobResult:
         )
     if context.config.runtime.deterministic:
         tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(spec.random_seed)
     start = time.monotonic()
-    with _dtype_policy(spec.recipe.precision):
-        with strategy.choose_strategy(context.config.runtime.devices).scope():
-            model = registry.build_model(spec.model, len(spec.classes))
-        _initialise(model, spec, context)
-        history = _train(model, spec, label, context)
+    try:
+        model, fitted = _attempt(spec, label, context)
+    except Diverged as error:
+        print(
+            f"[{label}] {error}; once more from the last good epoch at "
+            f"{_RETRY_FACTOR:g} of the rate",
+            file=sys.stderr,
+        )
+        try:
+            model, fitted = _attempt(spec, label, context, _RETRY_FACTOR)
+        except Diverged as error:
+            raise UserError(
+                f"job {spec.job} ({label}) diverged twice: {error}; lower "
+                "--initial_learning_rate, what other jobs gave is kept"
+            ) from None
+    history = fitted.history
     measured = measure(model, spec, context)
     result = results.JobResult(
         spec=spec,
@@ -62,6 +78,7 @@ def run_job(spec: JobSpec, label: str, context: Context) -> results.JobResult:
         epochs=len(history),
         seconds=time.monotonic() - start,
         versions={"tensorflow": tf.__version__, "keras": keras.__version__},
+        rate_factor=fitted.rate_factor,
     )
     with store.new_job(spec.job) as folder:
         results.write(folder, result, history, model)
@@ -94,6 +111,17 @@ def measure(
         top1_error=float((rank > 1).mean()),
         top5_error=float((rank > 5).mean()),
     )
+
+
+def _attempt(
+    spec: JobSpec, label: str, context: Context, rate_factor: float = 1.0
+) -> tuple[keras.Model, fit.Fitted]:
+    keras.utils.set_random_seed(spec.random_seed)
+    with _dtype_policy(spec.recipe.precision):
+        with strategy.choose_strategy(context.config.runtime.devices).scope():
+            model = registry.build_model(spec.model, len(spec.classes))
+        _initialise(model, spec, context)
+        return model, _train(model, spec, label, context, rate_factor)
 
 
 def _initialise(model: keras.Model, spec: JobSpec, context: Context) -> None:
@@ -133,10 +161,14 @@ def _imprint(
 
 
 def _train(
-    model: keras.Model, spec: JobSpec, label: str, context: Context
-) -> list[dict]:
+    model: keras.Model,
+    spec: JobSpec,
+    label: str,
+    context: Context,
+    rate_factor: float,
+) -> fit.Fitted:
     if spec.trainable == "none" or not spec.recipe.max_epochs:
-        return []
+        return fit.Fitted([])
     surgery.set_trainable(model, spec.trainable)
     samples = {}
     for split in ("train", "validation"):
@@ -144,7 +176,7 @@ def _train(
         labels = context.catalogue.labels_among(indices, spec.classes)
         samples[split] = indices, labels
     run = context.store.tensorboard / f"{label.replace(' ', '-')}-{spec.job}"
-    with contextlib.closing(tf.summary.create_file_writer(str(run))) as writer:
+    with contextlib.closing(tensorboard.RunWriter(run)) as writer:
         return fit.fit(
             model,
             spec.recipe,
@@ -156,6 +188,7 @@ def _train(
             runtime=context.config.runtime,
             writer=writer,
             checkpoint_file=context.store.checkpoint(spec.job),
+            rate_factor=rate_factor,
         )
 
 

@@ -29,14 +29,16 @@ def write_file(
     """
     temporary = _temporary(path)
     try:
-        temporary.write_bytes(content)
-        if wait_for_disk:
-            _flush(temporary)
-        temporary.replace(path)
-        if wait_for_disk:
-            _flush(path.parent)
+        with naming(path):
+            temporary.write_bytes(content)
+            if wait_for_disk:
+                _flush(temporary)
+            temporary.replace(path)
+            if wait_for_disk:
+                _flush(path.parent)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the first error counts
+            temporary.unlink(missing_ok=True)
         raise
 
 
@@ -54,15 +56,34 @@ def new_folder(path: epath.Path) -> Iterator[epath.Path]:
     temporary = _temporary(path)
     temporary.mkdir(parents=True)
     try:
-        yield temporary
-        _flush_folder(temporary)
-        if path.exists():
-            temporary.rmtree()
-        else:
-            temporary.rename(path)
-            _flush(path.parent)
+        with naming(path):
+            yield temporary
+            _flush_folder(temporary)
+            if path.exists():
+                temporary.rmtree()
+            else:
+                temporary.rename(path)
+                _flush(path.parent)
     except BaseException:
-        temporary.rmtree(missing_ok=True)
+        with contextlib.suppress(OSError):  # the first error counts
+            temporary.rmtree(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def naming(path: epath.Path) -> Iterator[None]:
+    """Names a path in errors of the operating system that name none.
+
+    Those of opening a file do; those of writing to it do not.
+
+    Args:
+        path: What the block writes.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = os.fspath(path)
         raise
 
 

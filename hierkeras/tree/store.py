@@ -30,6 +30,9 @@ from etils import epath
 from hierkeras._errors import UserError
 from hierkeras.tree import atomic, generation
 
+# Of a generation's number: what Python and file systems take with ease.
+_MAX_DIGITS = 18
+
 
 class Store:
     """Reads and writes a work directory; makes nothing before it writes.
@@ -46,6 +49,14 @@ class Store:
         self.serving = self.root / "serving"
         self.tensorboard = self.root / "tensorboard"
         self._latest = self.root / "LATEST"
+        self._holder = self.root / "LOCK.holder"
+
+    @property
+    def advice(self) -> str:
+        """What to do where a file of the work directory is damaged."""
+        return (
+            f"python -m hierkeras.doctor --workdir={self.root} tells what to do"
+        )
 
     def latest(self) -> generation.Generation | None:
         """The generation that `LATEST` points at; None in a new directory.
@@ -53,14 +64,13 @@ class Store:
         Raises:
             UserError: If the pointer or its generation is damaged.
         """
-        if not self._latest.exists():
+        name = self._pointer()
+        if name is None:
             return None
-        name = self._latest.read_bytes().decode(errors="replace").strip()
-        if not name.isdecimal():
+        if not name.isdecimal() or len(name) > _MAX_DIGITS:
             raise UserError(
                 f"{self._latest} is damaged: expected a number such as "
-                f"000002, received {name[:40]!r}; write the number of a "
-                f"file in {self.generations} into it"
+                f"000002, received {name[:40]!r}; {self.advice}"
             )
         return self.read(int(name))
 
@@ -88,6 +98,22 @@ class Store:
         ]
         return max(numbers, default=0) + 1
 
+    def numbered(self, new: generation.Generation) -> generation.Generation:
+        """Gives a generation its number.
+
+        A writer that was killed just before `LATEST` has left the same
+        generation: then it is that one.
+
+        Args:
+            new: A generation of any number.
+        """
+        number = self.next_number()
+        with contextlib.suppress(UserError):  # it may be damaged
+            left = self.read(number - 1)
+            if _timeless(left, number) == _timeless(new, number):
+                return left
+        return msgspec.structs.replace(new, number=number)
+
     def read(self, number: int) -> generation.Generation:
         """Reads one generation.
 
@@ -97,21 +123,21 @@ class Store:
         path = self._generation_path(number)
         try:
             found = generation.from_json(path.read_bytes())
+            generation.check(found)
         except FileNotFoundError:
+            raise UserError(f"{path} is missing; {self.advice}") from None
+        except OSError as error:
             raise UserError(
-                f"{path} is missing; point {self._latest} at a generation "
-                "that exists"
+                f"{path} cannot be read ({error.strerror}); {self.advice}"
             ) from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, ValueError) as error:
             raise UserError(
-                f"{path} is damaged ({error}); restore it, or point "
-                f"{self._latest} at an earlier generation"
+                f"{path} is damaged ({error}); {self.advice}"
             ) from None
         if found.number != number:
             raise UserError(
                 f"{path} is damaged: it says that it is generation "
-                f"{found.number}; restore it, or point {self._latest} at "
-                "another generation"
+                f"{found.number}; {self.advice}"
             )
         return found
 
@@ -120,11 +146,22 @@ class Store:
 
         Its jobs are finished: the checkpoints that are left are of jobs that
         other flags would have had.
+
+        Raises:
+            OSError: If the disk does not take it. Then the generation is not
+                there, so that its number is free.
         """
         self.generations.mkdir(parents=True, exist_ok=True)
         path = self._generation_path(new.number)
         atomic.write_file(path, generation.to_json(new))
-        atomic.write_file(self._latest, f"{new.number:06d}\n".encode())
+        name = f"{new.number:06d}"
+        try:
+            atomic.write_file(self._latest, f"{name}\n".encode())
+        except BaseException:
+            with contextlib.suppress(OSError):  # the first error counts
+                if self._pointer() != name:
+                    path.unlink()
+            raise
         if self.checkpoints.exists():
             self.checkpoints.rmtree()
 
@@ -147,6 +184,10 @@ class Store:
         with atomic.new_folder(self.job_folder(job)) as folder:
             yield folder
 
+    def is_held(self) -> bool:
+        """Whether a process holds the lock, or was killed while it did."""
+        return bool(self._holder.exists())
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Holds the work directory for one increment; removes debris.
@@ -159,13 +200,14 @@ class Store:
                 be written to.
         """
         is_new = not self.root.exists()
-        holder = self.root / "LOCK.holder"
         lock = filelock.FileLock(self._lock_file(), timeout=0)
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             lock.acquire()
         except filelock.Timeout:
-            name = holder.read_text() if holder.exists() else "unknown"
+            name = (
+                self._holder.read_text() if self._holder.exists() else "unknown"
+            )
             raise UserError(
                 f"work directory {self.root} is in use by {name}; wait for "
                 "it to end, or take another --workdir"
@@ -176,9 +218,10 @@ class Store:
                 f"({error.strerror}); give another --workdir"
             ) from None
         try:
-            holder.write_text(
-                f"process {os.getpid()} on {socket.gethostname()}"
-            )
+            with atomic.naming(self._holder):
+                self._holder.write_text(
+                    f"process {os.getpid()} on {socket.gethostname()}"
+                )
             for folder in (
                 self.root,
                 self.models,
@@ -189,9 +232,11 @@ class Store:
                 atomic.remove_debris(folder)
             yield
         finally:
-            holder.unlink(missing_ok=True)
-            if is_new and [p.name for p in self.root.iterdir()] == ["LOCK"]:
-                self.root.rmtree()
+            # On a disk that fails, it is the first error that counts.
+            with contextlib.suppress(OSError):
+                self._holder.unlink(missing_ok=True)
+                if is_new and [p.name for p in self.root.iterdir()] == ["LOCK"]:
+                    self.root.rmtree()
             lock.release()
 
     def _lock_file(self) -> str:
@@ -203,5 +248,32 @@ class Store:
         name = hashlib.sha256(root.encode()).hexdigest()[:16]
         return os.path.join(tempfile.gettempdir(), f"hierkeras-{name}.lock")
 
+    def _pointer(self) -> str | None:
+        try:
+            raw = self._latest.read_bytes()
+        except FileNotFoundError:
+            return None
+        except NotADirectoryError:
+            raise UserError(
+                f"work directory {self.root} is no folder; give another "
+                "--workdir"
+            ) from None
+        return bytes(raw).decode(errors="replace").strip()
+
     def _generation_path(self, number: int) -> epath.Path:
         return self.generations / f"{number:06d}.json"
+
+
+def _timeless(
+    found: generation.Generation, number: int
+) -> generation.Generation:
+    """All of a generation that does not depend on when its jobs ran."""
+    replace, step = msgspec.structs.replace, found.step
+    jobs = [replace(use, reused=False) for use in step.jobs]
+    timeless = replace(
+        step,
+        jobs=tuple(sorted(jobs, key=lambda use: use.job)),
+        scratch=step.scratch and replace(step.scratch, reused=False),
+        seconds=0.0,
+    )
+    return replace(found, number=number, step=timeless)

@@ -1,12 +1,17 @@
 """A training that was cut off goes on as if nothing had happened."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 
-from hierkeras.training import results
+from hierkeras.training import checkpoint, fit, results
+from hierkeras.training.checkpoint import Checkpoint
 from hierkeras.training.monitoring import Monitor
 from hierkeras.training.run_job import run_job
 
+CLASSES = ("0", "1", "2", "3")
 COSINE = {
     "max_epochs": 5,
     "augmentation": "shift_flip",
@@ -98,6 +103,88 @@ def test_it_ends_with_the_same_bits(
     ):
         np.testing.assert_array_equal(one, other)
     assert not context.store.checkpoint(spec.job).exists()
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """A function that has a signal sent before a batch is trained on."""
+
+    def interrupt(batches):
+        def beginning(self, batch, logs=None):
+            if int(self.model.optimizer.iterations) == batches:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        monkeypatch.setattr(Monitor, "on_train_batch_begin", beginning)
+
+    return interrupt
+
+
+@pytest.mark.parametrize(
+    ("recipe", "batches"),
+    [
+        pytest.param(COSINE, 3, id="first epoch"),
+        pytest.param(COSINE, 17, id="later epoch", marks=pytest.mark.slow),
+        pytest.param(ADAPTIVE, 7, id="adaptive", marks=pytest.mark.slow),
+    ],
+)
+def test_an_interrupted_epoch_goes_on_where_it_was(
+    tmp_path,
+    open_context,
+    make,
+    interrupt,
+    monkeypatch,
+    capsys,
+    recipe,
+    batches,
+):
+    whole = open_context(tmp_path / "whole", deterministic=True)
+    expected = run_job(make(whole, recipe), "root first", whole)
+
+    context = open_context(tmp_path / "cut", deterministic=True)
+    spec = make(context, recipe)
+    interrupt(batches)
+    with pytest.raises(KeyboardInterrupt):
+        run_job(spec, "root first", context)
+    assert "[root first] stopped after" in capsys.readouterr().err
+    state = checkpoint.read(context.store.checkpoint(spec.job)).state
+    steps = fit.steps_per_epoch(spec.recipe, len(whole_images(whole)))
+    done = len(state.history) * steps + state.steps
+    assert state.steps and done == batches
+    monkeypatch.undo()
+    result = run_job(spec, "root first", context)
+
+    assert f"{state.steps} batches" in capsys.readouterr().err
+    assert result.images_swept == expected.images_swept
+    assert history(context, result) == history(whole, expected)
+    for one, other in zip(
+        weights(context, result), weights(whole, expected), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def whole_images(context):
+    return context.catalogue.indices("train", CLASSES)
+
+
+def test_an_interruption_during_validation_waits_for_the_checkpoint(
+    tmp_path, open_context, make, monkeypatch
+):
+    context = open_context(tmp_path)
+    spec = make(context, COSINE)
+    begin = Checkpoint.on_test_begin
+
+    def beginning(self, logs=None):
+        begin(self, logs)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Checkpoint, "on_test_begin", beginning)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run_job(spec, "root first", context)
+
+    state = checkpoint.read(context.store.checkpoint(spec.job)).state
+    assert (len(state.history), state.steps) == (1, 0)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_training_that_had_ended_is_not_continued(

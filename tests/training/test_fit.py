@@ -59,7 +59,7 @@ def run(images, model, validation_labels, **recipe):
         seed=0,
         label="root",
         runtime=SILENT,
-    )
+    ).history
 
 
 def test_an_epoch_of_cosine_is_a_pass_over_the_images():

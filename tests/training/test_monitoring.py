@@ -1,5 +1,7 @@
 """What a training tells: TensorBoard, lines, and a loss that is no number."""
 
+import math
+
 import keras
 import pytest
 import tensorflow as tf
@@ -7,10 +9,8 @@ from tensorboard.backend.event_processing.event_accumulator import (
     EventAccumulator,
 )
 
-from hierkeras._errors import UserError
 from hierkeras.training import results
-from hierkeras.training.monitoring import Monitor
-from hierkeras.training.run_job import run_job
+from hierkeras.training.monitoring import Diverged, Monitor
 
 LOGS = {"loss": 0.5, "accuracy": 0.75, "val_loss": 0.625, "val_accuracy": 0.5}
 
@@ -59,20 +59,18 @@ def test_an_epoch_is_one_line(monitor, capsys):
     assert rate_of_images.endswith(" images/s\n")
 
 
-@pytest.mark.parametrize("loss", ["loss", "val_loss"])
-def test_a_loss_that_is_no_number_ends_the_training(monitor, loss):
-    with pytest.raises(UserError, match=r"root flat: the loss is nan after"):
-        monitor.on_epoch_end(0, {**LOGS, loss: float("nan")})
+@pytest.mark.parametrize(
+    "logs",
+    [
+        {"loss": float("nan")},
+        {"val_loss": float("inf")},
+        {"loss": 101 * math.log(2)},
+    ],
+)
+def test_a_loss_beyond_all_bounds_ends_the_training(monitor, logs):
+    with pytest.raises(Diverged, match="after epoch 1 at learning rate"):
+        monitor.on_epoch_end(0, {**LOGS, **logs})
 
 
-def test_a_job_that_diverges_leaves_no_result(
-    tmp_path, open_context, make_spec
-):
-    context = open_context(tmp_path)
-    recipe = {"initial_learning_rate": 1e30, "momentum": 0.0}
-    spec = make_spec(context, recipe=recipe)
-
-    with pytest.raises(UserError, match="lower --initial_learning_rate"):
-        run_job(spec, "root first", context)
-
-    assert not context.store.models.exists()
+def test_a_bad_beginning_does_not(monitor):
+    monitor.on_epoch_end(0, {**LOGS, "loss": 20.0, "val_loss": 1e3})

@@ -65,11 +65,11 @@ def main(workdir):
         strategy = choose_strategy(devices)
         with strategy.scope():
             model = build()
-        history = fit(
+        fitted = fit(
             model, RECIPE, images, *samples, seed=0, label="", runtime=runtime
         )
         found["replicas"].append(strategy.num_replicas_in_sync)
-        found["losses"].append([entry["loss"] for entry in history])
+        found["losses"].append([entry["loss"] for entry in fitted.history])
         found["weights"].append(
             np.concatenate([w.ravel() for w in model.get_weights()]).tolist()
         )

@@ -1,0 +1,147 @@
+"""Faults of disks, of memory and of data, told in one line.
+
+A programming fault is none of these: it keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+from collections.abc import Collection
+from typing import Final
+
+_MISPLACED: Final = (errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+# What to do about an error number of the operating system.
+_REMEDIES: Final = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free space there"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files"),
+    **dict.fromkeys(
+        (errno.EROFS, errno.EACCES, errno.EPERM),
+        "see that this user may read and write it",
+    ),
+    **dict.fromkeys(
+        (
+            errno.EIO,
+            errno.ENXIO,
+            errno.ENODEV,
+            errno.ENOTCONN,
+            errno.ESTALE,
+            errno.ETIMEDOUT,
+        ),
+        "see that its disk works",
+    ),
+    errno.ENOENT: "bring it back",
+    **dict.fromkeys(_MISPLACED, "see what is there instead"),
+    errno.ENAMETOOLONG: "give a shorter name",
+}
+_AGAIN: Final = "run the same command again: what is finished is kept"
+_NUMBERS: Final = {os.strerror(number): number for number in _REMEDIES}
+_REASON: Final = "|".join(map(re.escape, _NUMBERS))
+# TensorFlow and HDF5 pass errors of the operating system on as words.
+_PATH_AND_REASON: Final = re.compile(rf"^\s*(.+); ({_REASON})\b", re.MULTILINE)
+_REASON_ALONE: Final = re.compile(rf"\b({_REASON})\b")
+_GRAPH_NAMES: Final = re.compile(
+    r"\{\{(?!node ).*?\}\}"
+    r"|Error in user-defined function passed to .*? iterator: \S+: "
+)
+_DECODING: Final = re.compile(r"\bnode \S*\bDecodeImage\b|JPEG XL images are")
+_BESIDE_REASON: Final = re.compile(
+    r"Graph execution error|Detected at node|<stack traces|.*\[\[|\s*$"
+)
+
+
+def explain(error: BaseException, places: Collection[str] = ()) -> str | None:
+    """Tells what failed and what to do.
+
+    Args:
+        error: What was raised.
+        places: Folders in which something missing is a fault of the disk;
+            elsewhere it may be one of ours.
+
+    Returns:
+        One line; None if the error may be a fault of the program.
+    """
+    if isinstance(error, MemoryError):
+        return _out_of_memory(str(error))
+    if isinstance(error, OSError):
+        return _of_system(error, places)
+    if not is_of_tensorflow(error):
+        return None
+    message = _GRAPH_NAMES.sub("", str(error))
+    if found := _PATH_AND_REASON.search(message):
+        return _line(found[1].strip(), _NUMBERS[found[2]])
+    if found := _REASON_ALONE.search(message):
+        return _line("", _NUMBERS[found[1]])
+    kind = type(error).__name__
+    if kind == "ResourceExhaustedError" or re.search(
+        r"out of memory", message, re.IGNORECASE
+    ):
+        return _out_of_memory(reason(error))
+    if kind == "DataLossError":
+        return f"the data set is damaged ({reason(error)}); prepare it again"
+    if is_of_decoding(error):
+        return (
+            f"an image can no longer be decoded ({reason(error)}); mend or "
+            f"remove it and {_AGAIN}"
+        )
+    return None
+
+
+def is_of_tensorflow(error: BaseException) -> bool:
+    """Whether one of TensorFlow's ops raised an error."""
+    tensorflow = sys.modules.get("tensorflow")  # else it raised nothing
+    return tensorflow is not None and isinstance(
+        error, tensorflow.errors.OpError
+    )
+
+
+def is_of_decoding(error: BaseException) -> bool:
+    """Whether an image that cannot be decoded was what an op refused."""
+    return is_of_tensorflow(error) and bool(_DECODING.search(str(error)))
+
+
+def reason(error: BaseException) -> str:
+    """The words of one of TensorFlow's errors, without the graph's names."""
+    lines = _GRAPH_NAMES.sub("", str(error)).splitlines()
+    kept = [line for line in lines if not _BESIDE_REASON.match(line)]
+    return " ".join(re.sub(r"\[Op:.*", "", " ".join(kept)).split())
+
+
+def _of_system(error: OSError, places: Collection[str]) -> str | None:
+    path, number = os.fsdecode(error.filename or ""), error.errno
+    if number not in _REMEDIES:
+        found = _REASON_ALONE.search(str(error))
+        if not found:
+            return None
+        number = _NUMBERS[found[1]]
+    if "No usable temporary directory" in str(error):
+        return (
+            f"{error.strerror}; free space in one of them, or name another "
+            f"folder in TMPDIR, and {_AGAIN}"
+        )
+    is_gone = number in (errno.ENOENT, *_MISPLACED)
+    if is_gone and not any(_is_below(path, p) for p in places):
+        return None
+    return _line(path, number)
+
+
+def _line(path: str, number: int) -> str:
+    # Nobody has seen the temporary name, which is gone by now.
+    path = re.sub(r"/\.tmp-.*", "", path)
+    what = f"{path}: " if path else ""
+    return f"{what}{os.strerror(number)}; {_REMEDIES[number]} and {_AGAIN}"
+
+
+def _out_of_memory(detail: str) -> str:
+    detail = f" ({' '.join(detail.split())[:200]})" if detail else ""
+    return (
+        f"out of memory{detail}; lower --batch_size, or give --cache=none, "
+        f"and {_AGAIN}"
+    )
+
+
+def _is_below(path: str, place: str) -> bool:
+    path, place = os.path.abspath(path), os.path.abspath(place)
+    return path == place or path.startswith(os.path.join(place, ""))

@@ -1,0 +1,70 @@
+"""Runs in TensorBoard, which nothing waits for and nothing ends for."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+from collections.abc import Iterator
+
+import tensorflow as tf
+from etils import epath
+
+from hierkeras import _faults
+
+
+class RunWriter:
+    """Writes one run, as far as the disk takes it.
+
+    If the disk does not take it, that is told once, and the rest of the run
+    is dropped.
+
+    Args:
+        folder: The run's folder, below TensorBoard's.
+    """
+
+    def __init__(self, folder: epath.Path) -> None:
+        self._folder = folder
+        self._writer: tf.summary.SummaryWriter | None = None
+        with self._giving_up():
+            self._writer = tf.summary.create_file_writer(str(folder))
+
+    @contextlib.contextmanager
+    def as_default(self, step: int) -> Iterator[None]:
+        """Takes what `tf.summary` writes in the block; then flushes it."""
+        with self._giving_up(), contextlib.ExitStack() as stack:
+            if self._writer is not None:
+                stack.enter_context(self._writer.as_default(step=step))
+            yield
+            self.flush()
+
+    def flush(self) -> None:
+        """Has what was written so far reach the disk."""
+        with self._giving_up():
+            if self._writer is not None:
+                self._writer.flush()
+
+    def close(self) -> None:
+        """Ends the run."""
+        with self._giving_up():
+            if self._writer is not None:
+                self._writer.close()
+
+    @contextlib.contextmanager
+    def _giving_up(self) -> Iterator[None]:
+        try:
+            yield
+        except tf.errors.InvalidArgumentError:
+            raise  # what was to be written is wrong
+        except tf.errors.OpError as error:
+            self._writer = None
+            _tell_once(str(self._folder.parent), _faults.reason(error))
+
+
+@functools.cache
+def _tell_once(folder: str, reason: str) -> None:
+    print(
+        f"TensorBoard's files in {folder} cannot be written ({reason}); the "
+        "training goes on without them",
+        file=sys.stderr,
+    )
