@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 
 import grpc
@@ -11,8 +12,12 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from hierkeras._errors import UserError
 from hierkeras.serving import answers
+from hierkeras.serving.answers import BadImage
 
-_MAX_MESSAGE_BYTES = 2**31 - 1
+# What a message of protocol buffers can hold, less what is no image.
+_MAX_IMAGE_BYTES = 2**31 - 2**20
+# What gRPC says of a message that its receiver does not want to hold.
+_TOO_LARGE = re.compile(r"message larger than max \(\d+ vs\. (\d+)\)")
 # gRPC repeats a request only while it still holds all of it.
 _RETRY_BUFFER_BYTES = 256 * 2**20
 _SERVICE_CONFIG = {
@@ -30,8 +35,8 @@ _SERVICE_CONFIG = {
     ]
 }
 _OPTIONS = [
-    ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", -1),  # any
+    ("grpc.max_send_message_length", -1),
     ("grpc.per_rpc_retry_buffer_size", _RETRY_BUFFER_BYTES),
     ("grpc.enable_retries", 1),
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
@@ -57,7 +62,12 @@ class RemoteModel:
         )
 
     def answer(self, images: Sequence[bytes]) -> list[answers.Answer]:
-        """See `answers.Model`."""
+        """See `answers.Model`; a request too large is a `BadImage`, too.
+
+        `answers.ask` then divides it.
+        """
+        if sum(map(len, images)) > _MAX_IMAGE_BYTES:
+            raise BadImage("is larger than a request can be (2 GB)")
         request = predict_pb2.PredictRequest()
         request.model_spec.name = self._name
         request.inputs["image_bytes"].CopyFrom(
@@ -89,6 +99,12 @@ class RemoteModel:
         code, details = error.code(), error.details() or ""
         if code == grpc.StatusCode.INVALID_ARGUMENT:
             answers.check_bad_image(details)
+        if found := _TOO_LARGE.search(details):
+            raise BadImage(
+                "is larger than what the server takes: requests of "
+                f"{int(found[1]) / 2**20:g} MB; send a smaller image, or "
+                "start hierkeras.serve with a larger --max_message_mb"
+            )
         if code == grpc.StatusCode.UNAVAILABLE:
             return UserError(
                 f"cannot reach {self._server} ({details}); is a server "

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 
-from etils import epath
-
 from hierkeras._errors import UserError
 from hierkeras.serving import (
     manifest,
@@ -20,10 +18,10 @@ from hierkeras.serving.composite import Composite
 from hierkeras.serving.signatures import ServingConfig
 from hierkeras.training.context import Context
 from hierkeras.training.predictor import Predictor
+from hierkeras.tree import sums
 from hierkeras.tree.generation import Generation
 from hierkeras.tree.routing import Routing
 
-EXTRA = "assets.extra"
 # Of a score, between networks that compute in float32, and in less.
 _TOLERANCE, _COARSE_TOLERANCE = 1e-4, 2e-2
 
@@ -126,7 +124,7 @@ def export(
             context.config.image_size,
             config.serving,
         )
-        extra = folder / EXTRA
+        extra = folder / manifest.EXTRA
         extra.mkdir()
         warmed_up = warmup.write(extra, images)
         coarse = any(
@@ -139,9 +137,14 @@ def export(
             folder, images, _COARSE_TOLERANCE if coarse else _TOLERANCE
         )
         manifest.write(
-            extra, generation, context, config.routing, config.serving, verified
+            folder,
+            generation,
+            context,
+            config.routing,
+            config.serving,
+            verified,
         )
-        num_bytes = _size(folder)
+        num_bytes = sums.size(folder)
     return Exported(
         version=generation.number,
         path=os.fspath(base_path / str(generation.number)),
@@ -172,10 +175,3 @@ def line(exported: Exported) -> str:
         removed = ", ".join(map(str, exported.removed))
         lines.append(f"removed older versions: {removed}")
     return "\n".join(lines)
-
-
-def _size(folder: epath.Path) -> int:
-    return sum(
-        _size(path) if path.is_dir() else path.stat().length
-        for path in folder.iterdir()
-    )

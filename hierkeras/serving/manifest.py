@@ -2,26 +2,33 @@
 
 The card's sections are those of Mitchell et al. 2019, "Model Cards for Model
 Reporting", https://arxiv.org/abs/1810.03993, as far as a step knows them.
+
+Both come last, and after them the check sums of the version's files:
+`sha256sum --check assets.extra/SHA256SUMS` in the version's folder.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import html
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import msgspec
-import tensorflow as tf
 from etils import epath
 
 from hierkeras import __version__
-from hierkeras.serving.signatures import ServingConfig
-from hierkeras.serving.verification import Verified
 from hierkeras.training.context import Context
+from hierkeras.tree import sums
 from hierkeras.tree.generation import Generation
+from hierkeras.tree.names import printable
 from hierkeras.tree.routing import Routing
 
+if TYPE_CHECKING:  # they import TensorFlow
+    from hierkeras.serving.signatures import ServingConfig
+    from hierkeras.serving.verification import Verified
+
+EXTRA = "assets.extra"
 MANIFEST = "manifest.json"
 MODEL_CARD = "model_card.md"
 
@@ -34,10 +41,10 @@ def write(
     serving: ServingConfig,
     verified: Verified,
 ) -> None:
-    """Writes both.
+    """Writes both, and the check sums of all files.
 
     Args:
-        folder: The SavedModel's `assets.extra`.
+        folder: The version, whose other files are there.
         generation: The generation.
         context: Its data set.
         routing: How the served tree answers.
@@ -46,8 +53,10 @@ def write(
     """
     content = describe(generation, context, routing, serving, verified)
     raw = msgspec.json.format(msgspec.json.encode(content), indent=1)
-    (folder / MANIFEST).write_bytes(raw + b"\n")
-    (folder / MODEL_CARD).write_text(card(content))
+    extra = folder / EXTRA
+    (extra / MANIFEST).write_bytes(raw + b"\n")
+    (extra / MODEL_CARD).write_text(card(content))
+    (extra / sums.SUMS_FILE).write_text(sums.text(folder))
 
 
 def describe(
@@ -58,6 +67,9 @@ def describe(
     verified: Verified,
 ) -> dict[str, Any]:
     """The manifest; errors are top-1, in [0, 1], on validation images."""
+    import keras  # not needed to read one
+    import tensorflow as tf
+
     tree, step = generation.tree, generation.step
     return {
         "generation": generation.number,
@@ -128,5 +140,5 @@ validation images, by which growth, routing and schedules were chosen;
 
 ## Classes
 
-{", ".join(content["classes"])}
+{", ".join(html.escape(printable(name)) for name in content["classes"])}
 """

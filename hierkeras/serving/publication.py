@@ -16,9 +16,10 @@ from collections.abc import Iterator
 
 from etils import epath
 
-from hierkeras.tree import atomic
+from hierkeras.tree import atomic, sums
 
 _SAVED_MODEL = "saved_model.pb"
+_REJECTED = ".rejected.txt"
 
 
 def versions(base_path: epath.Path) -> list[int]:
@@ -29,6 +30,15 @@ def versions(base_path: epath.Path) -> list[int]:
         int(path.name)
         for path in base_path.iterdir()
         if path.name.isdecimal() and path.is_dir()
+    )
+
+
+def rejections(base_path: epath.Path) -> list[epath.Path]:
+    """The files that say why a version is not there."""
+    if not base_path.exists():
+        return []
+    return sorted(
+        path for path in base_path.iterdir() if path.name.endswith(_REJECTED)
     )
 
 
@@ -47,14 +57,16 @@ def new_version(base_path: epath.Path, version: int) -> Iterator[epath.Path]:
     """
     base_path.mkdir(parents=True, exist_ok=True)
     atomic.remove_debris(base_path)
-    rejected = base_path / f"{version}.rejected.txt"
+    rejected = base_path / f"{version}{_REJECTED}"
     path = base_path / str(version)
     make = _uploaded if "://" in os.fspath(base_path) else atomic.new_folder
     try:
         with make(path) as folder:
             yield folder
     except Exception as error:
-        rejected.write_text(f"{error}\n")
+        # If it is the disk that fails, the first error counts.
+        with contextlib.suppress(OSError):
+            atomic.write_file(rejected, f"{error}\n".encode())
         raise
     rejected.unlink(missing_ok=True)
 
@@ -69,7 +81,9 @@ def _uploaded(path: epath.Path) -> Iterator[epath.Path]:
         folder = epath.Path(local) / path.name
         folder.mkdir()
         yield folder
-        files = [file for file in _files(folder) if file.name != _SAVED_MODEL]
+        files = [
+            file for file in sums.files(folder) if file.name != _SAVED_MODEL
+        ]
         for file in [*files, folder / _SAVED_MODEL]:
             target = path / os.fspath(file.relative_to(folder))
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -93,11 +107,3 @@ def prune(base_path: epath.Path, keep: int) -> list[int]:
         (base_path / str(version)).rename(hidden)
         hidden.rmtree()
     return old
-
-
-def _files(folder: epath.Path) -> Iterator[epath.Path]:
-    for path in sorted(folder.iterdir()):
-        if path.is_dir():
-            yield from _files(path)
-        else:
-            yield path

@@ -1,63 +1,16 @@
-import contextlib
-import subprocess
-import sys
 import time
-from pathlib import Path
 
+import msgspec
 import pytest
 
 from hierkeras._errors import UserError
-from hierkeras.tree.generation import Generation, Step
-from hierkeras.tree.nodes import Leaf, Tree
 from hierkeras.tree.store import Store
-
-ROOT = Path(__file__).resolve().parents[2]
-# Holds the lock, halfway through writing a job, until its stdin ends.
-HOLDER = """
-import sys
-from hierkeras.tree.store import Store
-
-store = Store(sys.argv[1])
-with store.lock(), store.new_job("abc") as folder:
-    (folder / "half").write_text("written")
-    print("holding", flush=True)
-    sys.stdin.read()
-"""
+from tests.tree.stores import generation, holder
 
 
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path / "workdir")
-
-
-@contextlib.contextmanager
-def holder(store):
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(store.root)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        assert process.stdout.readline() == "holding\n"
-        yield process
-
-
-def generation(number, parent=None):
-    leaf = Leaf("root", tuple(f"class {i}" for i in range(number)), "job")
-    step = Step(
-        new_classes=leaf.classes,
-        decisions=(),
-        jobs=(),
-        scratch=None,
-        unreadable_images=(),
-        old_error_before=None,
-        old_error_after=None,
-        error_after=0.5,
-        seconds=1.0,
-    )
-    return Generation(number, {}, Tree(leaf), step, parent)
 
 
 def refusal(action):
@@ -102,6 +55,22 @@ def test_rolling_back_is_pointing_at_an_older_generation(store):
     assert store.read(2) == second
 
 
+def test_what_a_killed_writer_left_is_not_made_twice(store):
+    first, left = generation(1), generation(2, parent=1)
+    for published in (first, left):
+        store.publish(published)
+    (store.root / "LATEST").write_text("000001")  # as it was before the kill
+
+    later = msgspec.structs.replace(left.step, seconds=9.0)
+    again = msgspec.structs.replace(left, step=later)
+    assert store.numbered(again) == left
+    worse = msgspec.structs.replace(left.step, error_after=0.6)
+    other = msgspec.structs.replace(left, step=worse)
+    assert store.numbered(other) == msgspec.structs.replace(other, number=3)
+    left_by_none = msgspec.structs.replace(left, parent=None)
+    assert store.numbered(left_by_none).number == 3
+
+
 def test_a_generation_comes_from_an_earlier_one():
     with pytest.raises(ValueError, match="cannot come from generation 2"):
         generation(2, parent=2)
@@ -115,7 +84,7 @@ def test_a_damaged_pointer_is_named(store, content):
     message = refusal(store.latest)
 
     assert "LATEST is damaged" in message
-    assert str(store.generations) in message
+    assert f"hierkeras.doctor --workdir={store.root}" in message
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,41 @@
+"""Checks of the data set that a tree was grown from."""
+
+from __future__ import annotations
+
+from hierkeras._errors import UserError
+from hierkeras.data import registry
+from hierkeras.growth import settings
+from hierkeras.tree.finding import Finding
+from hierkeras.tree.generation import Generation
+from hierkeras.tree.store import Store
+
+# One needs TensorFlow, and nothing can be wrong with the other.
+_UNCHECKED = ("tfds", "digits")
+
+
+def check_data(store: Store, latest: Generation) -> list[Finding]:
+    """Checks that the data set is there, and has the classes of the tree.
+
+    Args:
+        store: The work directory.
+        latest: The generation that `LATEST` points at.
+    """
+    place = "--dataset"
+    try:
+        data = settings.data_config(latest)
+        place = data.dataset
+        if place.partition(":")[0] in _UNCHECKED:
+            return []
+        source = registry.open_source(data)
+        settings.check_classes(latest, source, str(store.root))
+    except UserError as error:
+        return [
+            Finding(
+                "information",
+                place,
+                f"the data set cannot be used: {error}",
+                "bring it back; or, if it has moved, say by --dataset where "
+                "it is now",
+            )
+        ]
+    return []
