@@ -5,19 +5,11 @@ from __future__ import annotations
 import msgspec
 from absl import flags
 
-from hierkeras import _format_flag
+from hierkeras import _format_flag, _workdir_flag
 from hierkeras.data.source import Cache
 from hierkeras.tree.routing import ROUTING_RULES, Routing
 
-WORKDIR = flags.DEFINE_string(
-    "workdir",
-    "",
-    "Work directory: models, generations, TensorBoard. Any path that "
-    "etils.epath takes.",
-)
-flags.register_validator(
-    WORKDIR, bool, "give the work directory, e.g. --workdir=runs/digits"
-)
+WORKDIR = _workdir_flag.WORKDIR
 DATASET = flags.DEFINE_string(
     "dataset",
     None,
@@ -37,6 +29,7 @@ _BEAM_WIDTH = flags.DEFINE_integer(
     "Most children that run for an image at one branch, with soft and fused "
     "routing. A work directory remembers its own; 2 in a new one.",
     lower_bound=1,
+    upper_bound=10**6,
 )
 _CACHE = flags.DEFINE_enum(
     "cache",
@@ -48,6 +41,7 @@ _CACHE = flags.DEFINE_enum(
 FORMAT = _format_flag.FORMAT
 
 flags.adopt_module_key_flags(_format_flag)
+flags.adopt_module_key_flags(_workdir_flag)
 
 
 def cache() -> Cache:

@@ -7,19 +7,25 @@ from typing import TYPE_CHECKING
 import msgspec
 from absl import flags
 
+from hierkeras._float_flag import define_float
 from hierkeras.tree.routing import Routing
 
 if TYPE_CHECKING:
     from hierkeras.serving.exporting import ExportConfig  # imports TensorFlow
 
 _TOP = flags.DEFINE_integer(
-    "top", 5, "Most classes in a served answer.", lower_bound=1
+    "top",
+    5,
+    "Most classes in a served answer.",
+    lower_bound=1,
+    upper_bound=10**6,
 )
 _MAX_PIXELS = flags.DEFINE_integer(
     "max_pixels",
     50_000_000,
     "Most pixels of an image that a server decodes.",
     lower_bound=1,
+    upper_bound=10**9,
 )
 _BAD_IMAGES = flags.DEFINE_enum(
     "bad_images",
@@ -28,7 +34,7 @@ _BAD_IMAGES = flags.DEFINE_enum(
     "What a server answers to a request with an image that cannot be decoded: "
     "an error that names the row, or an empty class of score 0 in that row.",
 )
-_MAX_OLD_CLASS_REGRESSION = flags.DEFINE_float(
+_MAX_OLD_CLASS_REGRESSION = define_float(
     "max_old_class_regression",
     0.05,
     "A generation is not exported if its validation error on the old classes, "
@@ -41,6 +47,7 @@ _KEEP_VERSIONS = flags.DEFINE_integer(
     0,
     "Most exported versions that stay, the latest ones; 0: all.",
     lower_bound=0,
+    upper_bound=10**6,
 )
 
 
@@ -66,5 +73,10 @@ def export_config(routing: Routing, force: bool = False) -> ExportConfig:
         ),
         max_old_class_regression=_MAX_OLD_CLASS_REGRESSION.value,
         force=force,
-        keep_versions=_KEEP_VERSIONS.value,
+        keep_versions=keep_versions(),
     )
+
+
+def keep_versions() -> int:
+    """Most exported versions that the flags ask to stay; 0: all."""
+    return _KEEP_VERSIONS.value

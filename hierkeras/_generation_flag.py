@@ -9,7 +9,7 @@ from absl import flags
 from hierkeras import _common_flags
 from hierkeras._errors import UserError
 from hierkeras.growth import settings
-from hierkeras.training import startup
+from hierkeras.training import results, startup
 from hierkeras.training.context import Context, ContextConfig
 from hierkeras.tree.generation import Generation
 from hierkeras.tree.store import Store
@@ -41,18 +41,27 @@ def read(store: Store) -> Generation:
 
 
 def open_context(store: Store, generation: Generation) -> Context:
-    """Opens the data set that a generation was grown from."""
+    """Opens the data set that a generation was grown from.
+
+    Raises:
+        UserError: If it cannot be read, or lacks a class of the tree; or if
+            the generation does not fit its settings or its jobs.
+    """
     data = settings.data_config(generation)
+    image_size = settings.image_size(generation)
+    results.check_jobs(store, generation, image_size)
     if _common_flags.DATASET.value is not None:
         data = dataclasses.replace(data, dataset=_common_flags.DATASET.value)
     if data.dataset.startswith("tfds:"):
         startup.start_tensorflow()  # which such a data set needs at once
-    return Context(
+    context = Context(
         ContextConfig(
             workdir=str(store.root),
             data=data,
-            image_size=settings.image_size(generation),
+            image_size=image_size,
             cache=_common_flags.cache(),
             unreadable=generation.step.unreadable_images,
         )
     )
+    settings.check_classes(generation, context.source, str(store.root))
+    return context

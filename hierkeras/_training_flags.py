@@ -8,7 +8,14 @@ from typing import get_args
 import msgspec
 from absl import flags
 
-from hierkeras.models.registry import BACKBONES, ModelConfig, check_config
+from hierkeras._float_flag import define_float
+from hierkeras.models.registry import (
+    BACKBONES,
+    MAX_IMAGE_SIZE,
+    MAX_WIDTH,
+    ModelConfig,
+    check_config,
+)
 from hierkeras.training import spec
 from hierkeras.training.context import Runtime
 from hierkeras.training.executors import EXECUTORS
@@ -19,13 +26,25 @@ _BACKBONE = flags.DEFINE_string(
     "backbone", "small_cnn", f"Network of every node: {', '.join(BACKBONES)}."
 )
 _IMAGE_SIZE = flags.DEFINE_integer(
-    "image_size", 32, "Height and width in pixels.", lower_bound=1
+    "image_size",
+    32,
+    "Height and width in pixels.",
+    lower_bound=1,
+    upper_bound=MAX_IMAGE_SIZE,
 )
-_WIDTH = flags.DEFINE_float(
-    "width_multiplier", 1.0, "Factor on every layer's channels."
+_WIDTH = define_float(
+    "width_multiplier",
+    1.0,
+    "Factor on every layer's channels.",
+    lower_bound=0.01,
+    upper_bound=MAX_WIDTH,
 )
-_DROPOUT = flags.DEFINE_float(
-    "dropout", None, "Rate in [0, 1); the backbone's own if not given."
+_DROPOUT = define_float(
+    "dropout",
+    None,
+    "Rate in [0, 1); the backbone's own if not given.",
+    lower_bound=0.0,
+    upper_bound=0.999,
 )
 _WEIGHTS = flags.DEFINE_string(
     "backbone_weights", "none", "A local file to start from, or none."
@@ -43,30 +62,33 @@ _OPTIMIZER = flags.DEFINE_enum(
     list(get_args(spec.Optimizer)),
     "sgd has Nesterov momentum.",
 )
-_RATE = flags.DEFINE_float(
+_RATE = define_float(
     "initial_learning_rate",
     _DEFAULT.initial_learning_rate,
     "Learning rate at the start, greater than 0.",
     lower_bound=1e-12,
+    upper_bound=1e3,
 )
-_MOMENTUM = flags.DEFINE_float(
+_MOMENTUM = define_float(
     "momentum",
     _DEFAULT.momentum,
     "Of sgd.",
     lower_bound=0.0,
     upper_bound=0.999,
 )
-_WEIGHT_DECAY = flags.DEFINE_float(
+_WEIGHT_DECAY = define_float(
     "weight_decay",
     _DEFAULT.weight_decay,
     "Decoupled; not on biases and normalisation.",
     lower_bound=0.0,
+    upper_bound=1e3,
 )
 _BATCH = flags.DEFINE_integer(
     "batch_size",
     _DEFAULT.batch_size,
     "Images in a step, over all devices.",
     lower_bound=1,
+    upper_bound=2**20,
 )
 _EPOCHS = flags.DEFINE_integer(
     "max_epochs",
@@ -74,26 +96,30 @@ _EPOCHS = flags.DEFINE_integer(
     "Most epochs of a training: passes over the images (cosine) or stretches "
     "of --samples_per_check images (adaptive).",
     lower_bound=1,
+    upper_bound=10**6,
 )
-_WARMUP = flags.DEFINE_float(
+_WARMUP = define_float(
     "warmup_epochs",
     _DEFAULT.warmup_epochs,
     "Epochs of linear warm-up, with cosine.",
     lower_bound=0.0,
+    upper_bound=1e6,
 )
 _SAMPLES = flags.DEFINE_integer(
     "samples_per_check",
     _DEFAULT.samples_per_check,
     "Images between two validations, with adaptive.",
     lower_bound=1,
+    upper_bound=10**9,
 )
 _VALIDATION = flags.DEFINE_integer(
     "validation_samples",
     _DEFAULT.validation_samples,
     "Random validation images in a validation.",
     lower_bound=1,
+    upper_bound=10**9,
 )
-_DROP = flags.DEFINE_float(
+_DROP = define_float(
     "min_error_drop",
     _DEFAULT.min_error_drop,
     "Drop of the validation error, in [0, 1], that counts as progress, with "
@@ -107,18 +133,21 @@ _PATIENCE = flags.DEFINE_integer(
     "Validations in a row without progress that cut the learning rate, with "
     "adaptive.",
     lower_bound=1,
+    upper_bound=10**6,
 )
 _CUTS = flags.DEFINE_integer(
     "learning_rate_cuts",
     _DEFAULT.learning_rate_cuts,
     "Cuts of the learning rate before training stops, with adaptive.",
     lower_bound=0,
+    upper_bound=10**6,
 )
-_CUT_FACTOR = flags.DEFINE_float(
+_CUT_FACTOR = define_float(
     "learning_rate_cut_factor",
     _DEFAULT.learning_rate_cut_factor,
     "By what a cut divides the learning rate, with adaptive.",
     lower_bound=1.0,
+    upper_bound=1e6,
 )
 _AUGMENT = flags.DEFINE_enum(
     "augment",
@@ -161,12 +190,14 @@ NUM_WORKERS = flags.DEFINE_integer(
     "Workers of --executor=process; 0: one for each --gpus_per_job GPUs, or "
     "one where there is no GPU.",
     lower_bound=0,
+    upper_bound=1024,
 )
 GPUS_PER_JOB = flags.DEFINE_integer(
     "gpus_per_job",
     1,
     "GPUs that a worker of --executor=process has.",
     lower_bound=1,
+    upper_bound=1024,
 )
 
 

@@ -46,6 +46,7 @@ def test_a_work_directory_remembers_its_data_set(digits_tree, run_main):
         "message": "nothing new: the tree knows every class asked for",
         "generation": 2,
         "steps": [],
+        "changed_classes": [],
         "exported": None,
     }
 

@@ -105,6 +105,8 @@ def contenders(
         spec = results.read(context.store, step.scratch.job).spec
         scratch = nodes.Leaf("scratch", spec.classes, spec.job)
         found += rows(nodes.Tree(scratch), "flat", "from-scratch")
+    if not step.new_classes:
+        return tuple(found)  # it relearned: nothing competed
     flat, clone = flat_tree(generation), clone_tree(generation)
     if flat is None or clone is None:
         first = any(d.growth == "first" for d in step.decisions)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 from sklearn.metrics import ConfusionMatrixDisplay
 
+from hierkeras.tree.names import shown
+
 # More names than this are too small to read.
 _MAX_NAMES = 80
+# More letters leave no room for the picture.
+_MAX_LETTERS = 40
 
 
 def confusion_png(
@@ -33,7 +38,7 @@ def confusion_png(
     axes = figure.add_subplot()
     named = len(classes) <= _MAX_NAMES
     display = ConfusionMatrixDisplay(
-        rates, display_labels=list(classes) if named else None
+        rates, display_labels=list(map(_label, classes)) if named else None
     )
     display.plot(
         ax=axes,
@@ -52,5 +57,13 @@ def confusion_png(
         axes.axhline(border - 0.5, color="white", linewidth=1)
         axes.axvline(border - 0.5, color="white", linewidth=1)
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=100)
+    with warnings.catch_warnings():
+        # A letter that its font lacks is drawn as a box.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(picture, format="png", dpi=100)
     return picture.getvalue()
+
+
+def _label(name: str) -> str:
+    # Between two dollar signs Matplotlib expects formulas.
+    return shown(name, _MAX_LETTERS).replace("$", r"\$")

@@ -11,6 +11,7 @@ from sklearn.metrics import confusion_matrix
 from hierkeras.analysis.plots import confusion_png
 from hierkeras.training.context import Context
 from hierkeras.training.predictor import Predictor
+from hierkeras.training.tensorboard import RunWriter
 from hierkeras.tree.generation import Generation
 from hierkeras.tree.routing import Routing, route
 
@@ -39,8 +40,9 @@ def write(
         errors[f"{decision.node}/flat_error"] = decision.flat_error
         errors[f"{decision.node}/clone_error"] = decision.clone_error
     lines = "\n".join(
-        f"- **{d.node}** received {len(d.received)} classes: {d.growth} "
-        f"({d.reason})"
+        f"- **{d.node}** "
+        + (f"received {len(d.received)} classes: " if d.received else "")
+        + f"{d.growth} ({d.reason})"
         for d in step.decisions
     )
     picture = tf.io.decode_png(
@@ -48,7 +50,7 @@ def write(
     )
     run = context.store.tensorboard / f"step-{generation.number:06d}"
     with (
-        contextlib.closing(tf.summary.create_file_writer(str(run))) as writer,
+        contextlib.closing(RunWriter(run)) as writer,
         writer.as_default(step=generation.number),
     ):
         tf.summary.text("decision", lines)

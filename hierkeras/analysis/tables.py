@@ -40,6 +40,8 @@ def text(evaluation: Evaluation) -> str:
 
 
 def _table3(e: Evaluation) -> str:
+    if not e.contenders:
+        return "No Table 3: the last step relearned known classes"
     return _table(
         "Table 3: the last step's contenders",
         ["increment", "training", "routing", "error", "images swept"],

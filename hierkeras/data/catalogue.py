@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -136,19 +137,27 @@ class Catalogue:
         Raises:
             UserError: if the source has no class of one of the names.
         """
-        positions = self._positions(classes)
-        learnt = np.isin(
-            self.splits, [SPLITS.index("train"), SPLITS.index("validation")]
-        )
-        lines = [f"class\0{name}" for name in classes]
-        lines += [
-            f"example\0{classes[positions[i]]}\0{self.splits[i]}"
-            f"\0{self.keys[i]}\0{self.digests[i]}"
-            for i in np.flatnonzero((positions >= 0) & learnt)
-        ]
-        # "\0" cannot occur in a file name; "\0\0" ends a line.
-        text = "\0\0".join(sorted(lines))
-        return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+        return _hash(itertools.chain.from_iterable(self._learnt(classes)))
+
+    def class_fingerprints(
+        self, classes: Sequence[str]
+    ) -> dict[str, tuple[int, str]]:
+        """Returns what a model learns from, class by class.
+
+        Args:
+            classes: names of classes.
+
+        Returns:
+            A dictionary from class to the number of its training and
+            validation images and the fingerprint of that class alone.
+
+        Raises:
+            UserError: if the source has no class of one of the names.
+        """
+        return {
+            name: (len(lines) - 1, _hash(lines))
+            for name, lines in zip(classes, self._learnt(classes), strict=True)
+        }
 
     def excluding(self, indices: npt.NDArray[np.int64]) -> Catalogue:
         """Returns a catalogue in which some examples belong to no split.
@@ -182,6 +191,21 @@ class Catalogue:
             ),
         )
 
+    def _learnt(self, classes: Sequence[str]) -> list[list[str]]:
+        """Returns what `fingerprint` covers of each class: name, examples."""
+        positions = self._positions(classes)
+        learnt = np.isin(
+            self.splits, [SPLITS.index("train"), SPLITS.index("validation")]
+        )
+        lines = [[f"class\0{name}"] for name in classes]
+        for i in np.flatnonzero((positions >= 0) & learnt):
+            position = positions[i]
+            lines[position].append(
+                f"example\0{classes[position]}\0{self.splits[i]}"
+                f"\0{self.keys[i]}\0{self.digests[i]}"
+            )
+        return lines
+
     def _positions(self, classes: Sequence[str]) -> npt.NDArray[np.int32]:
         """Returns every example's position in `classes`, -1 where none."""
         labels = {name: label for label, name in enumerate(self.class_names)}
@@ -195,3 +219,9 @@ class Catalogue:
                 )
             table[labels[name]] = position
         return table[self.labels]
+
+
+def _hash(lines: Iterable[str]) -> str:
+    # "\0" cannot occur in a file name; "\0\0" ends a line.
+    text = "\0\0".join(sorted(lines))
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, cast
 
 from hierkeras._errors import UsageError, UserError
+from hierkeras.data import names
 from hierkeras.data.source import DataConfig, Source
 
 Opener = Callable[[str, DataConfig], Source]
@@ -34,7 +35,8 @@ def open_source(config: DataConfig) -> Source:
 
     Raises:
         UsageError: if the name is none of a data set.
-        UserError: if the data set cannot be read or lacks a class.
+        UserError: if the data set cannot be read, lacks a class, or has two
+            that nobody can tell apart.
     """
     kind, colon, place = config.dataset.partition(":")
     if kind not in OPENERS or bool(OPENERS[kind][1]) != bool(colon and place):
@@ -48,6 +50,8 @@ def open_source(config: DataConfig) -> Source:
     if config.class_list:
         check_class_list(source.catalogue.class_names, config.class_list)
         source.catalogue = source.catalogue.restricted_to(config.class_list)
+    names.check_text(source.catalogue.class_names)
+    names.check_distinct(source.catalogue.class_names)
     return source
 
 

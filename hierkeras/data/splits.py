@@ -106,7 +106,7 @@ def check_enough(catalogue: Catalogue, classes: Sequence[str]) -> None:
     raise UserError(
         f"Class {name!r}{more} has {sum(count.values())} images ({held}); a "
         f"class needs at least {len(SPLITS)}, one in each split: add images "
-        "or leave the class out."
+        "or leave a new class out."
     )
 
 

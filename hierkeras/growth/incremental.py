@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -64,12 +64,25 @@ async def incremental(
         refine_branches(tree, received, grower), asyncio.gather(*growing)
     )
     new_tree = tree.replacing({node.name: node for node, _ in grown}, refined)
-    for name in reversed(refined):  # a branch comes after those below it
-        branch = new_tree.path(name)[-1]
-        assert isinstance(branch, Branch)
-        chosen = grower.assessor.with_exponent(branch)
-        new_tree = new_tree.replacing({name: chosen})
-    return new_tree, tuple(decision for _, decision in grown)
+    decisions = tuple(decision for _, decision in grown)
+    return with_exponents(new_tree, refined, grower), decisions
+
+
+def with_exponents(tree: Tree, names: Collection[str], grower: Grower) -> Tree:
+    """Chooses the fusion exponents of some branches, the lowest one first.
+
+    Args:
+        tree: The tree.
+        names: The branches' names.
+        grower: What growing needs.
+    """
+    for branch in reversed(tree.branches):
+        if branch.name in names:
+            present = tree.path(branch.name)[-1]
+            assert isinstance(present, Branch)
+            chosen = grower.assessor.with_exponent(present)
+            tree = tree.replacing({branch.name: chosen})
+    return tree
 
 
 def distribute(

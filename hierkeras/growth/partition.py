@@ -7,6 +7,8 @@ that it is confused with most.
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import numpy.typing as npt
 from sklearn.cluster import SpectralClustering
@@ -34,7 +36,8 @@ def partition(
 
     Args:
         old: float array of shape (n, n): the rate at which old class `i` is
-            taken for old class `j`. Values that are not finite count as 0.
+            taken for old class `j`, in [0, 1]; what is beyond is brought
+            there, and what is not finite counts as 0.
         new: float array of shape (m, n): the same of the new classes.
         num_superclasses: K, at least 1; 0: chosen by `eigengap`.
         seed: Of the clustering.
@@ -45,7 +48,7 @@ def partition(
         single superclass means that there is nothing to divide.
     """
     affinity = symmetrised(old)
-    confusion = np.nan_to_num(new, nan=0.0, posinf=0.0, neginf=0.0)
+    confusion = _rates(new)
     most = min(len(affinity), (len(affinity) + len(confusion)) // _MIN_SIZE)
     count = num_superclasses or eigengap(affinity, min(most, _MAX_SUPERCLASSES))
     count = max(1, min(count, most))
@@ -68,8 +71,8 @@ def symmetrised(confusion: FloatArray) -> FloatArray:
         float array of shape (n, n), symmetric, at least 0, finite, with a
         zero diagonal: being right says nothing about others.
     """
-    clean = np.nan_to_num(confusion, nan=0.0, posinf=0.0, neginf=0.0)
-    similar: FloatArray = np.maximum((clean + clean.T) / 2, 0.0)
+    clean = _rates(confusion)
+    similar: FloatArray = (clean + clean.T) / 2
     np.fill_diagonal(similar, 0.0)
     return similar
 
@@ -98,6 +101,11 @@ def eigengap(affinity: FloatArray, most: int = _MAX_SUPERCLASSES) -> int:
     return 2 + int(np.argmax(gaps)) if gaps.size else 2
 
 
+def _rates(confusion: FloatArray) -> FloatArray:
+    finite = np.nan_to_num(confusion, nan=0.0, posinf=0.0, neginf=0.0)
+    return np.clip(finite, 0.0, 1.0)
+
+
 def _cluster(affinity: FloatArray, count: int, seed: int) -> IntArray:
     if count == 1:
         return np.zeros(len(affinity), dtype=np.int64)
@@ -106,7 +114,11 @@ def _cluster(affinity: FloatArray, count: int, seed: int) -> IntArray:
     clustering = SpectralClustering(
         count, affinity="precomputed", random_state=seed, n_init=10
     )
-    labels: IntArray = clustering.fit_predict(affinity + _FLOOR)
+    with warnings.catch_warnings():
+        # Its solver may not converge where many divisions are as good; it
+        # says so and takes another.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        labels: IntArray = clustering.fit_predict(affinity + _FLOOR)
     return labels.astype(np.int64)
 
 

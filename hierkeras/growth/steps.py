@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from hierkeras._errors import UserError
 from hierkeras.data.catalogue import SPLITS
 from hierkeras.data.splits import check_enough
+from hierkeras.growth import summary
 from hierkeras.growth.assess import Assessor
+from hierkeras.growth.changes import Changes, find_changes, learnt_from
+from hierkeras.growth.duplicates import find_duplicates
 from hierkeras.growth.extend_leaf import Grower
 from hierkeras.growth.incremental import first_tree, incremental
 from hierkeras.growth.options import GrowthOptions
 from hierkeras.growth.plan import JobPlan
+from hierkeras.growth.relearn import is_pending, relearn
+from hierkeras.training import interruption
 from hierkeras.training.context import Context
 from hierkeras.training.executors import Executor
 from hierkeras.training.jobs import Jobs
-from hierkeras.tree.generation import Generation, Step
+from hierkeras.tree.generation import Duplicates, Generation, Step
 from hierkeras.tree.nodes import Tree
 
 if TYPE_CHECKING:
@@ -38,12 +45,15 @@ class StepConfig:
         options: How the tree grows.
         settings: What the generations record.
         max_bad_images: Most unreadable images of a step's new classes.
+        relearn: Whether a last step trains again what changed images of
+            known classes touch.
     """
 
     plan: JobPlan
     options: GrowthOptions
     settings: dict[str, Any]
     max_bad_images: int = 100
+    relearn: bool = False
 
 
 def grow(
@@ -70,25 +80,38 @@ def grow(
         UserError: If there are more unreadable images than allowed, too few
             images of a class, or a job fails. Finished jobs stay.
     """
-    for new_classes in batches:
+    # A step without new classes relearns.
+    for new_classes in (*batches, *([()] if config.relearn else [])):
         start = time.monotonic()
         latest = context.store.latest()
         if latest is not None:
             context.leave_out(latest.step.unreadable_images)
         known = latest.tree.classes if latest else ()
-        leave_out_unreadable(context, new_classes, known, config.max_bad_images)
-        tree, step = asyncio.run(
-            _step(context, latest, new_classes, config, executor, predictor)
+        fresh = (*new_classes, *_changes(latest, context).class_names)
+        leave_out_unreadable(context, fresh, known, config.max_bad_images)
+        changes = _changes(latest, context)  # less what cannot be read
+        if not new_classes and not is_pending(changes, config.options):
+            return
+        duplicates = _duplicates(context, fresh, known)
+        for line in summary.duplicate_lines(duplicates):
+            print(line, file=sys.stderr, flush=True)
+        arrived = new_classes or changes
+        tree, step = interruption.run(
+            _step(context, latest, arrived, config, executor, predictor)
         )
-        generation = Generation(
+        made = Generation(
             number=context.store.next_number(),
             parent=latest.number if latest else None,
             settings=config.settings,
             tree=tree,
             step=msgspec.structs.replace(
-                step, seconds=time.monotonic() - start
+                step,
+                seconds=time.monotonic() - start,
+                learnt=learnt_from(tree, latest, context.catalogue),
+                duplicates=duplicates,
             ),
         )
+        generation = context.store.numbered(made)
         context.store.publish(generation)
         yield generation
 
@@ -106,20 +129,16 @@ def leave_out_unreadable(
 
     Args:
         context: The images; changed.
-        new_classes: The new classes.
+        new_classes: The new classes, and known ones with new images.
         known_classes: The known ones.
         max_bad_images: Most images that may fail.
 
     Raises:
         UserError: If more fail, or a class is left with too few.
     """
-    indices = np.concatenate(
-        [
-            context.catalogue.indices("validation", known_classes),
-            *(context.catalogue.indices(s, new_classes) for s in SPLITS),
-        ]
+    unreadable = context.images.prepare(
+        _looked_at(context, new_classes, known_classes)
     )
-    unreadable = context.images.prepare(np.sort(indices))
     if len(unreadable) > max_bad_images:
         first = unreadable[0]
         raise UserError(
@@ -132,14 +151,43 @@ def leave_out_unreadable(
         check_enough(context.catalogue, new_classes)
 
 
+def _looked_at(
+    context: Context, new_classes: Sequence[str], known_classes: Sequence[str]
+) -> npt.NDArray[np.int64]:
+    """The images that a step decodes before it trains, sorted."""
+    return np.unique(
+        np.concatenate(
+            [
+                context.catalogue.indices("validation", known_classes),
+                *(context.catalogue.indices(s, new_classes) for s in SPLITS),
+            ]
+        )
+    )
+
+
+def _duplicates(
+    context: Context, new_classes: Sequence[str], known_classes: Sequence[str]
+) -> tuple[Duplicates, ...]:
+    indices = _looked_at(context, new_classes, known_classes)
+    return find_duplicates(
+        context.catalogue, indices, context.images.hashes(indices), new_classes
+    )
+
+
+def _changes(latest: Generation | None, context: Context) -> Changes:
+    return find_changes(latest, context) if latest else Changes()
+
+
 async def _step(
     context: Context,
     latest: Generation | None,
-    new_classes: tuple[str, ...],
+    arrived: tuple[str, ...] | Changes,
     config: StepConfig,
     executor: Executor,
     predictor: Predictor,
 ) -> tuple[Tree, Step]:
+    """Grows the tree by the new classes that arrived, or relearns."""
+    new_classes = () if isinstance(arrived, Changes) else arrived
     jobs, baseline = Jobs(context, executor), Jobs(context, executor)
     assessor = Assessor(context.catalogue, predictor, config.options.routing)
     grower = Grower(config.options, config.plan, jobs, assessor)
@@ -148,8 +196,13 @@ async def _step(
         tree, decisions = await first_tree(new_classes, grower)
     else:
         known = latest.tree.classes
+        growing = (
+            relearn(latest.tree, arrived, grower)
+            if isinstance(arrived, Changes)
+            else incremental(latest.tree, arrived, grower)
+        )
         (tree, decisions), _ = await asyncio.gather(
-            incremental(latest.tree, new_classes, grower),
+            growing,
             _scratch_baseline(
                 (*known, *new_classes), baseline, config, context
             ),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from hierkeras.data import names
+from hierkeras.growth.changes import ChangedClass, Changes
 from hierkeras.tree import nodes
-from hierkeras.tree.generation import Generation
+from hierkeras.tree.generation import Decision, Duplicates, Generation
+from hierkeras.tree.names import shown
 
 _SHOWN_CLASSES = 6
 
@@ -26,8 +30,30 @@ def step_object(generation: Generation) -> dict[str, Any]:
     }
 
 
-def step_lines(generation: Generation) -> list[str]:
-    """A step in words."""
+def new_unreadable(
+    generation: Generation, before: Generation | None
+) -> tuple[str, ...]:
+    """Keys of the images that a step was the first to leave out.
+
+    Args:
+        generation: The step.
+        before: The generation that it began with.
+    """
+    known = set(before.step.unreadable_images) if before else set()
+    return tuple(
+        key for key in generation.step.unreadable_images if key not in known
+    )
+
+
+def step_lines(
+    generation: Generation, before: Generation | None = None
+) -> list[str]:
+    """A step in words.
+
+    Args:
+        generation: The step.
+        before: The generation that it began with; None for the first.
+    """
     step = generation.step
     numbers = step_object(generation)
     lines = [
@@ -39,8 +65,8 @@ def step_lines(generation: Generation) -> list[str]:
         f"({numbers['jobs_reused']} reused) in {step.seconds:.0f} s"
     ]
     lines += [
-        f"  {decision.node} received {_some(decision.received)}: "
-        f"{decision.growth} ({decision.reason})"
+        f"  {decision.node} {_received(decision)}{decision.growth} "
+        f"({decision.reason})"
         for decision in step.decisions
     ]
     if step.old_error_before is not None:
@@ -49,13 +75,66 @@ def step_lines(generation: Generation) -> list[str]:
             f"{step.old_error_before:.1%} before, {step.old_error_after:.1%} "
             "after"
         )
-    if step.unreadable_images:
+    unreadable = new_unreadable(generation, before)
+    if unreadable:
         lines.append(
-            f"  {counted(len(step.unreadable_images), 'unreadable image')} "
-            "left out: "
-            f"{_some(step.unreadable_images)}"
+            f"  {counted(len(unreadable), 'unreadable image')} left out: "
+            f"{_some(unreadable)}"
         )
+    lines += [f"  {line}" for line in duplicate_lines(step.duplicates)]
     return lines
+
+
+def duplicate_lines(duplicates: Sequence[Duplicates]) -> list[str]:
+    """What a step found twice, in words: a line a place."""
+    return [
+        f"{counted(found.count, 'image')} in {found.where}, "
+        + " and ".join(map(shown, found.pairs[0]))
+        + (" first" if found.count > 1 else "")
+        for found in duplicates
+    ]
+
+
+def change_lines(changes: Changes) -> list[str]:
+    """Which images changed, in words; nothing if none did."""
+    if not changes.classes:
+        return []
+    some = _some([_change(changed) for changed in changes.classes])
+    return [f"images changed since they were learnt: {some}"]
+
+
+def case_lines(
+    known: Sequence[str], batches: Sequence[Sequence[str]]
+) -> list[str]:
+    """Which new classes may be others' in another spelling, in words.
+
+    Args:
+        known: The classes that the tree knows.
+        batches: The new classes of each step.
+    """
+    new = [name for batch in batches for name in batch]
+    groups = [
+        " and ".join(map(repr, group))
+        for group in names.differing_in_case((*known, *new))
+        if not set(new).isdisjoint(group)
+    ]
+    if not groups:
+        return []
+    return [f"classes that differ only in case: {_some(groups)}"]
+
+
+def relearnable(changes: Changes) -> str:
+    """What changed and what to do about it; empty if nothing did."""
+    if not changes.leaves:
+        return ""
+    classes = counted(len(changes.classes), "class", "classes")
+    leaves = "leaf that they touch"
+    if len(changes.leaves) > 1:
+        leaves = "leaves that they touch"
+    return (
+        f"images of {classes} changed: --relearn trains the "
+        f"{len(changes.leaves)} {leaves}"
+    )
 
 
 def tree_lines(tree: nodes.Tree) -> list[str]:
@@ -80,7 +159,21 @@ def counted(number: int, singular: str, plural: str | None = None) -> str:
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
-def _some(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:_SHOWN_CLASSES])
+def _received(decision: Decision) -> str:
+    if not decision.received:
+        return ""
+    return f"received {_some(decision.received)}: "
+
+
+def _change(changed: ChangedClass) -> str:
+    if changed.learnt is None:
+        return f"{changed.name} (perhaps)"
+    more = changed.images - changed.learnt
+    what = f"{abs(more):,} {'more' if more > 0 else 'fewer'}"
+    return f"{changed.name} ({what if more else 'as many, but others'})"
+
+
+def _some(names: Sequence[str]) -> str:
+    some = ", ".join(map(shown, names[:_SHOWN_CLASSES]))
     more = len(names) - _SHOWN_CLASSES
-    return f"{shown} and {more} more" if more > 0 else shown
+    return f"{some} and {more} more" if more > 0 else some

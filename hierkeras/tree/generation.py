@@ -8,8 +8,15 @@ from typing import Any, Literal
 import msgspec
 
 from hierkeras.tree import nodes
+from hierkeras.tree.names import JobId, NodeName
 
-Growth = Literal["first", "flat", "clone"]
+Growth = Literal["first", "flat", "clone", "relearned"]
+Where = Literal[
+    "two classes",
+    "train and validation",
+    "train and test",
+    "validation and test",
+]
 
 _SUM = "sha256"
 
@@ -25,7 +32,7 @@ class JobUse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         reused: Whether its result was there before the step asked for it.
     """
 
-    job: str
+    job: JobId
     label: str
     images_swept: int
     reused: bool
@@ -35,11 +42,13 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How one leaf grew, and why.
 
     Args:
-        node: Name of the leaf that received classes.
-        received: Those classes.
-        growth: `first` (there was no tree), `flat` or `clone`.
+        node: Name of the leaf that received classes, or relearned its own.
+        received: Those classes; none, if `relearned`.
+        growth: `first` (there was no tree), `flat` or `clone`; `relearned`
+            where the images of known classes changed.
         reason: One sentence.
-        flat: The leaf by flat increment; the first leaf, if `first`.
+        flat: The leaf by flat increment; the first leaf, if `first`; the
+            leaf trained again, if `relearned`.
         flat_error: Its top-1 error in [0, 1] on validation images of the
             leaf's classes.
         clone: The branch and leaves by clone increment; None where none was
@@ -47,7 +56,7 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         clone_error: Their error, under the step's routing.
     """
 
-    node: str
+    node: NodeName
     received: tuple[str, ...]
     growth: Growth
     reason: str
@@ -57,21 +66,55 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clone_error: float | None = None
 
 
-class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ClassData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a leaf learnt one of its classes from.
+
+    Args:
+        images: Number of training and validation images.
+        fingerprint: Of them, 16 hexadecimal digits.
+    """
+
+    images: int
+    fingerprint: str
+
+
+class Duplicates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Images that are there twice.
+
+    Args:
+        where: In which two places.
+        count: How many different images; each counts once, however often it
+            is there.
+        pairs: Keys of two of each, of the first few.
+    """
+
+    where: Where
+    count: int
+    pairs: tuple[tuple[str, str], ...]
+
+
+# Defaults are not written, so that the check sums of older files still hold.
+class Step(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """What an increment step did.
 
     Args:
-        new_classes: The classes that it added.
-        decisions: One for each leaf that received classes.
+        new_classes: The classes that it added; none, if it relearned.
+        decisions: One for each leaf that received classes or relearned.
         jobs: Every job that the step used.
         scratch: A model of all classes trained from scratch, for comparison
             only; None where none was asked for.
-        unreadable_images: Keys of the images that were left out.
+        unreadable_images: Keys of the images that were left out, also by
+            earlier steps.
         old_error_before: Top-1 error on validation images of the old
             classes before the step; None in the first.
         old_error_after: The same after it; None in the first.
         error_after: Top-1 error on validation images of all classes.
         seconds: Wall-clock time.
+        learnt: Class to what the leaf that predicts it learnt it from.
+        duplicates: Images that are there twice, of which one at least was
+            new to the step.
     """
 
     new_classes: tuple[str, ...]
@@ -83,6 +126,8 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     old_error_after: float | None
     error_after: float
     seconds: float
+    learnt: dict[str, ClassData] = {}
+    duplicates: tuple[Duplicates, ...] = ()
 
 
 class Generation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,11 +157,38 @@ class Generation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
 
 
+def check(generation: Generation) -> None:
+    """Checks that a step and the tree that came of it fit each other.
+
+    Raises:
+        ValueError: If they do not.
+    """
+    tree, step = generation.tree, generation.step
+    if strange := set(step.new_classes).difference(tree.classes):
+        raise ValueError(f"the tree lacks the step's class {min(strange)!r}")
+    known = {node.name: set(node.classes) for node in tree.nodes()}
+    for decision in step.decisions:
+        for grown in (decision.flat, decision.clone):
+            if grown and known.get(decision.node) != set(grown.classes):
+                raise ValueError(
+                    f"a decision about node {decision.node!r} is not about "
+                    "the classes of that node"
+                )
+
+
 def to_json(generation: Generation) -> bytes:
-    """Indented JSON, keys in a fixed order, with a check sum of the rest."""
+    """Indented JSON, keys in a fixed order, with a check sum of the rest.
+
+    Raises:
+        msgspec.ValidationError: If `from_json` would not give it back, as
+            JSON has no NaN.
+    """
     content = msgspec.to_builtins(generation) | {_SUM: _sum(generation)}
     raw = msgspec.json.encode(content, order="deterministic")
-    return msgspec.json.format(raw, indent=1) + b"\n"
+    text = msgspec.json.format(raw, indent=1) + b"\n"
+    if from_json(text) != generation:
+        raise msgspec.ValidationError("JSON does not hold it as it is")
+    return text
 
 
 def from_json(text: bytes) -> Generation:
@@ -126,10 +198,14 @@ def from_json(text: bytes) -> Generation:
         msgspec.DecodeError: If it is not JSON, or a field is missing, of the
             wrong type or breaks a promise of the tree, or it was changed.
     """
-    content = msgspec.json.decode(text, type=dict[str, Any])
-    expected = content.pop(_SUM, None)
-    generation = msgspec.convert(content, type=Generation)
-    if expected != _sum(generation):
+    try:
+        content = msgspec.json.decode(text, type=dict[str, Any])
+        expected = content.pop(_SUM, None)
+        generation = msgspec.convert(content, type=Generation)
+        is_whole = expected == _sum(generation)
+    except (RecursionError, UnicodeError) as error:
+        raise msgspec.ValidationError(str(error)) from None
+    if not is_whole:
         raise msgspec.ValidationError("it is not what was written")
     return generation
 

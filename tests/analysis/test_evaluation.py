@@ -13,6 +13,7 @@ import pytest
 from hypothesis import strategies as st
 
 from hierkeras._errors import UserError
+from hierkeras.analysis import tables
 from hierkeras.analysis.evaluation import evaluate
 from hierkeras.tree.nodes import Tree
 from hierkeras.tree.routing import Routing
@@ -155,3 +156,30 @@ def test_errors_obey_equation_1(generation, context, predictor, seed):
         else:
             assert row.whole_error == 1.0
             assert row.leaf_error_branch_correct is None
+
+
+def test_a_step_that_relearned(generation, context, predictor):
+    leaf = generation.tree.leaves[0]
+    decision = msgspec.structs.replace(
+        generation.step.decisions[0],
+        node=leaf.name,
+        received=(),
+        growth="relearned",
+        flat=leaf,
+        clone=None,
+        clone_error=None,
+    )
+    step = msgspec.structs.replace(
+        generation.step, new_classes=(), decisions=(decision,), scratch=None
+    )
+    relearned = msgspec.structs.replace(generation, step=step)
+
+    e = evaluate(relearned, (), context, predictor, Routing("hard"))
+
+    assert e.old_classes_top1_error == e.top1_error == pytest.approx(4 / 9)
+    assert e.new_classes_top1_error is None
+    assert e.flat_top1_error is None
+    assert e.contenders == ()
+    text = tables.text(e)
+    assert "old classes 44.44%, new classes -" in text
+    assert "No Table 3: the last step relearned known classes" in text

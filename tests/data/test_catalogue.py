@@ -120,3 +120,12 @@ class TestFingerprint:
         names = catalogue(self.NAMES, [0], [0])
 
         assert names.fingerprint(["ant"]) != names.fingerprint(self.NAMES)
+
+
+def test_class_fingerprints_are_those_of_single_classes(animals):
+    found = animals.class_fingerprints(["bee", "ant"])
+
+    assert found == {
+        "bee": (2, animals.fingerprint(["bee"])),
+        "ant": (1, animals.fingerprint(["ant"])),
+    }

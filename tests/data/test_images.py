@@ -230,3 +230,22 @@ class TestUnreadable:
         assert sum(len(labels) for _, labels in batches) == 3
         eager = [i for i in seen if isinstance(i, np.ndarray)]
         assert {*np.concatenate(eager).tolist()} == {*good.tolist()}
+
+
+@pytest.mark.parametrize("cache", ["memory", "none"])
+def test_hashes_are_equal_where_the_pixels_are(write_photos, encode, cache):
+    root = write_photos({"ant": 2, "bee": 2})
+    # The same pixels in another file format, and at another size.
+    for size in ((6, 4), (12, 8)):
+        content = encode("RGB", "BMP", (1, 0, 0), size)
+        (root / "bee" / f"{size[0]}.bmp").write_bytes(content)
+    source = open_source(DataConfig(f"folder:{root}"))
+
+    hashes = Images(source, 4, cache=cache).hashes(np.arange(6))
+
+    assert hashes.dtype == np.uint64
+    by_key = dict(zip(source.catalogue.keys.tolist(), hashes, strict=True))
+    assert by_key["ant/000.png"] == by_key["bee/000.png"]
+    same = ("ant/001.png", "bee/001.png", "bee/6.bmp", "bee/12.bmp")
+    assert len({by_key[key] for key in same}) == 1
+    assert len(set(hashes.tolist())) == 2

@@ -147,7 +147,7 @@ class TestCheckEnough:
         assert str(error.value) == (
             "Class 'bee' has 2 images (1 train, 1 validation, 0 test); a "
             f"class needs at least {len(SPLITS)}, one in each split: add "
-            "images or leave the class out."
+            "images or leave a new class out."
         )
 
     def test_counts_the_other_classes_that_lack_images(self, catalogue):

@@ -5,6 +5,7 @@ import dataclasses
 import msgspec
 import numpy as np
 import pytest
+import threadpoolctl
 
 from hierkeras.data.source import DataConfig
 from hierkeras.growth.assess import Assessor
@@ -121,6 +122,13 @@ def make_grower():
         return Grower(growth, plan, jobs, assessor)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Clusters a few classes; threads that wait for each other take longer."""
+    with threadpoolctl.threadpool_limits(1):
+        yield
 
 
 @dataclasses.dataclass

@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,6 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from hierkeras.growth.partition import eigengap, partition, symmetrised
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def blocks(sizes, within=0.1, between=0.0):
@@ -29,6 +33,35 @@ def test_blocks_of_confusion_are_the_superclasses(sizes):
 
     same = found[:, None] == found
     np.testing.assert_array_equal(same, block[order][:, None] == block[order])
+
+
+@given(
+    sizes=st.lists(st.integers(2, 5), min_size=2, max_size=4),
+    rates=hnp.arrays(float, (20, 20), elements=st.floats(0.05, 0.2)),
+    seed=st.integers(0, 3),
+)
+@settings(max_examples=10)
+def test_classes_that_are_never_confused_are_divided(sizes, rates, seed):
+    _, block = blocks(sizes)
+    old = np.where(
+        block[:, None] == block, rates[: len(block), : len(block)], 0
+    )
+
+    found = partition(old, none_new(old), len(sizes), seed)
+
+    assert found.tolist() == block.tolist()
+
+
+@pytest.mark.slow  # the solver gives up after seconds only
+def test_a_solver_that_does_not_converge_is_no_concern():
+    old = np.eye(192)[np.random.default_rng(2).permutation(192)]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = partition(old, none_new(old), 2)
+
+    assert found.max() == 1
+    assert np.bincount(found).min() >= 2
 
 
 def test_superclasses_are_numbered_by_their_first_class():
@@ -124,26 +157,38 @@ def test_the_same_seed_gives_the_same_superclasses():
     assert once.tolist() == again.tolist()
 
 
-# Rates, what a division by zero leaves, and matrices without structure.
+# Rates, what a division by zero leaves, what is no rate, and matrices without
+# structure.
 RATES = st.one_of(
-    st.floats(0, 1), st.sampled_from([0.0, 1.0, np.nan, np.inf, -np.inf])
+    st.floats(0, 1),
+    st.sampled_from([0.0, 1.0, 1e-38, np.nan, np.inf, -np.inf]),
+    st.floats(1e300),
 )
+KINDS = ("any", "constant", "diagonal", "one class", "blocks", "rings")
 
 
 @st.composite
 def confusions(draw):
     num_old, num_new = draw(st.integers(1, 9)), draw(st.integers(0, 4))
     shape = (num_old + num_new, num_old)
-    kind = draw(st.sampled_from(["any", "constant", "diagonal", "one class"]))
+    kind = draw(st.sampled_from(KINDS))
     if kind == "any":
         rates = draw(hnp.arrays(float, shape, elements=RATES))
     elif kind == "constant":
         rates = np.full(shape, draw(RATES))
     elif kind == "diagonal":
         rates = np.eye(*shape)
-    else:  # everything is taken for one class
+    elif kind == "one class":  # everything is taken for it
         rates = np.zeros(shape)
         rates[:, draw(st.integers(0, num_old - 1))] = 1.0
+    elif kind == "blocks":  # no confusion leads from one to another
+        block = draw(hnp.arrays(int, shape[0], elements=st.integers(0, 3)))
+        rates = np.where(block[:, None] == block[:num_old], draw(RATES), 0.0)
+    else:  # each is always taken for one other
+        order = draw(st.permutations(range(num_old)))
+        rates = np.eye(num_old)[np.resize(order, shape[0])]
+    # Of some classes there is no image.
+    rates[draw(hnp.arrays(bool, shape[0], fill=st.just(False)))] = 0.0
     return rates[:num_old], rates[num_old:]
 
 
@@ -152,9 +197,13 @@ def test_any_confusion_is_divided_into_superclasses_of_two_or_more(
     confusion, k, seed
 ):
     old, new = confusion
+    same = old.copy(), new.copy()
 
-    found = partition(old, new, k, seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = partition(old, new, k, seed)
 
+    np.testing.assert_array_equal(found, partition(*same, k, seed))
     assert len(found) == len(old) + len(new)
     sizes = np.bincount(found)
     assert len(sizes) == 1 or sizes.min() >= 2

@@ -1,5 +1,12 @@
 from hierkeras.growth import summary
-from hierkeras.tree.generation import Decision, Generation, JobUse, Step
+from hierkeras.growth.changes import ChangedClass, Changes
+from hierkeras.tree.generation import (
+    Decision,
+    Duplicates,
+    Generation,
+    JobUse,
+    Step,
+)
 from hierkeras.tree.nodes import Branch, Leaf, Tree
 
 FLAT = Leaf("root", tuple("abcdefgh"), "job 1")
@@ -94,6 +101,82 @@ def test_the_first_step_in_words():
         "  root received a, b, c, d, e, f and 2 more: first (there was no "
         "tree)"
     )
+
+
+RELEARNED = Generation(
+    3,
+    {},
+    Tree(CLONE),
+    Step(
+        new_classes=(),
+        decisions=(
+            Decision(
+                node="root.2",
+                received=(),
+                growth="relearned",
+                reason="its images changed",
+                flat=CLONE.children[1],
+                flat_error=0.05,
+            ),
+        ),
+        jobs=(JobUse("job 5", "root.2 relearnt", 500, False),),
+        scratch=None,
+        unreadable_images=("train/a/1.jpg", "train/a/2.jpg"),
+        old_error_before=0.05,
+        old_error_after=0.0625,
+        error_after=0.0625,
+        seconds=2.0,
+        duplicates=(
+            Duplicates("two classes", 1, (("a/1.jpg", "b/1.jpg"),)),
+            Duplicates("train and test", 12, (("a/3.jpg", "a/4.jpg"),)),
+        ),
+    ),
+)
+
+
+def test_a_step_that_relearned_in_words():
+    assert summary.step_object(RELEARNED)["decision"] == "root.2: relearned"
+    assert "\n".join(summary.step_lines(RELEARNED, SECOND)) == (
+        "generation 3: 0 new classes, validation error 6.2%, 500 images "
+        "swept by 1 job (0 reused) in 2 s\n"
+        "  root.2 relearned (its images changed)\n"
+        "  validation error on the old classes: 5.0% before, 6.2% after\n"
+        "  1 unreadable image left out: train/a/2.jpg\n"
+        "  1 image in two classes, a/1.jpg and b/1.jpg\n"
+        "  12 images in train and test, a/3.jpg and a/4.jpg first"
+    )
+
+
+def test_changes_in_words():
+    changed = [
+        ChangedClass("ant", 10, 1011),
+        ChangedClass("bee", 10, 7),
+        ChangedClass("cat", 10, 10),
+        ChangedClass("dog", None, 10),
+        *(ChangedClass(f"elk {i}", 1, 2) for i in range(7)),
+    ]
+    changes = Changes(tuple(changed), CLONE.children)
+
+    assert summary.change_lines(changes) == [
+        "images changed since they were learnt: ant (1,001 more), "
+        "bee (3 fewer), cat (as many, but others), dog (perhaps), "
+        "elk 0 (1 more), elk 1 (1 more) and 5 more"
+    ]
+    assert summary.relearnable(changes) == (
+        "images of 11 classes changed: --relearn trains the 2 leaves that "
+        "they touch"
+    )
+    assert summary.change_lines(Changes()) == []
+    assert summary.relearnable(Changes()) == ""
+
+
+def test_classes_that_differ_in_case_in_words():
+    batches = [("bee", "Ant"), ("BEE",)]
+
+    assert summary.case_lines(("ant", "A", "a"), batches) == [
+        "classes that differ only in case: 'ant' and 'Ant', 'bee' and 'BEE'"
+    ]
+    assert summary.case_lines(("A", "a"), [("bee",)]) == []
 
 
 def test_a_tree_in_outline():

@@ -6,17 +6,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hierkeras.tree import generation
-from hierkeras.tree.generation import Decision, Generation, JobUse, Step
+from hierkeras.tree.generation import (
+    ClassData,
+    Decision,
+    Duplicates,
+    Generation,
+    JobUse,
+    Step,
+)
 from hierkeras.tree.nodes import Branch, Leaf, Tree
 
-FLAT = Leaf("root", ("fox", "bee", "ant", "wolf"), "job 1")
+FLAT = Leaf("root", ("fox", "bee", "ant", "wolf"), "job1")
 CLONE = Branch(
     "root",
     FLAT.classes,
-    "job 1",
+    "job1",
     (
-        Leaf("root.1", ("fox", "wolf"), "job 2"),
-        Leaf("root.2", ("bee", "ant"), "job 3"),
+        Leaf("root.1", ("fox", "wolf"), "job2"),
+        Leaf("root.2", ("bee", "ant"), "job3"),
     ),
     fusion_exponent=0.3,
 )
@@ -34,14 +41,30 @@ STEP = Step(
             clone_error=0.05,
         ),
     ),
-    jobs=(JobUse("job 1", "root flat", 1280, False),),
+    jobs=(JobUse("job1", "root flat", 1280, False),),
     scratch=None,
     unreadable_images=("train/fox/ü.jpg",),
     old_error_before=0.1,
     old_error_after=1 / 3,
     error_after=0.05,
     seconds=1.5,
+    learnt={"fox": ClassData(9, "f0"), "ant": ClassData(3, "a0")},
+    duplicates=(
+        Duplicates("train and test", 1, (("fox/1.jpg", "fox/2.jpg"),)),
+    ),
 )
+# As it was before steps told what was learnt and what is there twice.
+OLDER = b"""{"number":1,"parent":null,"settings":{"data":{"kind":"digits"},
+"model":{"image_size":8}},"sha256":
+"be1b5984c24cb10bb874ec0e9b64f01e726b61fe2bd57d7351c5057b68be45f3",
+"step":{"decisions":[{"clone":null,"clone_error":null,"flat":{"classes":["fox",
+"bee"],"job":"1a","name":"root","type":"leaf"},"flat_error":0.25,"growth":
+"first","node":"root","reason":"there was no tree","received":["fox","bee"]}],
+"error_after":0.25,"jobs":[{"images_swept":10,"job":"1a","label":"root first",
+"reused":false}],"new_classes":["fox","bee"],"old_error_after":null,
+"old_error_before":null,"scratch":null,"seconds":1.5,"unreadable_images":[]},
+"tree":{"root":{"classes":["fox","bee"],"job":"1a","name":"root","type":
+"leaf"}}}"""
 
 
 @given(tree=st.from_type(Tree))
@@ -53,6 +76,13 @@ def test_json_and_back_is_equal(tree):
 
     assert generation.from_json(text) == before
     assert generation.to_json(generation.from_json(text)) == text
+
+
+def test_an_older_file_is_read():
+    step = generation.from_json(OLDER).step
+
+    assert step.new_classes == ("fox", "bee")
+    assert (step.learnt, step.duplicates) == ({}, ())
 
 
 def broken(change):

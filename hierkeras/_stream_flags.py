@@ -1,0 +1,151 @@
+"""Flags of the data set that a tree grows by, and how its classes arrive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from absl import flags
+
+from hierkeras import _common_flags
+from hierkeras._errors import UsageError, UserError
+from hierkeras._float_flag import define_float
+from hierkeras.data import streams
+from hierkeras.data.source import DataConfig, Source
+from hierkeras.data.splits import check_enough
+from hierkeras.growth import settings
+from hierkeras.growth.options import GrowthOptions
+from hierkeras.tree.generation import Generation
+
+_CLASS_BATCHES = flags.DEFINE_list(
+    "class_batches",
+    [],
+    "How many classes each step takes, e.g. 30,30; empty: every class that "
+    "the tree does not know, at once.",
+)
+_CLASS_SEED = flags.DEFINE_integer(
+    "class_seed",
+    -1,
+    "Order in which --class_batches draws classes; -1: the data set's.",
+    lower_bound=-1,
+    upper_bound=2**32 - 1,
+)
+_CLASS_LIST = flags.DEFINE_string(
+    "class_list",
+    None,
+    "File that names the classes to use, one a line; empty: all. A work "
+    "directory remembers its own; all in a new one.",
+)
+_VALIDATION_FRACTION = define_float(
+    "validation_fraction",
+    0.05,
+    "Share of the images that is validation, where the data set has none.",
+    lower_bound=0.0,
+    upper_bound=0.5,
+)
+_TEST_FRACTION = define_float(
+    "test_fraction",
+    0.10,
+    "Share of the images that is test, where the data set has none.",
+    lower_bound=0.0,
+    upper_bound=0.5,
+)
+MAX_BAD_IMAGES = flags.DEFINE_integer(
+    "max_bad_images",
+    100,
+    "Most unreadable images that a step leaves out before it gives up.",
+    lower_bound=0,
+    upper_bound=10**9,
+)
+
+
+def data_config(latest: Generation | None) -> DataConfig:
+    """The data set that the flags ask for, or the work directory remembers.
+
+    Args:
+        latest: What the work directory remembers; None in a new one.
+
+    Raises:
+        UsageError: If there is none.
+        UserError: If the list of classes cannot be read.
+    """
+    dataset = _common_flags.DATASET.value
+    if dataset is None and latest is not None:
+        dataset = settings.data_config(latest).dataset
+    if dataset is None:
+        raise UsageError(
+            "--dataset is not given; give digits, folder:PATH, tfds:NAME or "
+            "npz:FILE"
+        )
+    if _VALIDATION_FRACTION.value == 0:
+        raise UsageError(
+            "--validation_fraction=0: everything is chosen on validation "
+            "images; give more than 0"
+        )
+    return DataConfig(
+        dataset=dataset,
+        validation_fraction=_VALIDATION_FRACTION.value,
+        test_fraction=_TEST_FRACTION.value,
+        class_list=_class_list(latest),
+    )
+
+
+def _class_list(latest: Generation | None) -> tuple[str, ...]:
+    if _CLASS_LIST.value is None and latest is not None:
+        return settings.data_config(latest).class_list
+    if not _CLASS_LIST.value:
+        return ()
+    try:
+        lines = Path(_CLASS_LIST.value).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"--class_list: {_CLASS_LIST.value} cannot be read ({error}); "
+            "give a text file with a class a line"
+        ) from None
+    names = tuple(line.strip() for line in lines if line.strip())
+    if not names:
+        raise UserError(
+            f"--class_list: {_CLASS_LIST.value} names no class; write a "
+            "class a line"
+        )
+    return names
+
+
+def pending_batches(
+    source: Source, latest: Generation | None, growth: GrowthOptions
+) -> list[tuple[str, ...]]:
+    """The batches to take in; what is wrong with them is found here.
+
+    Args:
+        source: The data set.
+        latest: The tree that grows; None if there is none yet.
+        growth: How it grows.
+
+    Raises:
+        UsageError: If the batches make no sense.
+        UserError: If a class has too few images.
+    """
+    try:
+        sizes = [int(size) for size in _CLASS_BATCHES.value]
+    except ValueError:
+        raise UsageError(
+            "--class_batches takes whole numbers, e.g. 30,30. Received: "
+            + ",".join(_CLASS_BATCHES.value)
+        ) from None
+    known = latest.tree.classes if latest else ()
+    batches = streams.pending_batches(
+        source.catalogue.class_names, sizes, _CLASS_SEED.value, known
+    )
+    for batch in batches:
+        check_enough(source.catalogue, batch)
+    # The first step makes a single leaf, which nothing divides.
+    dividing = batches if latest else batches[1:]
+    if dividing and growth.growth != "flat":
+        total = len(known) + sum(len(batch) for batch in batches)
+        least = 2 * max(2, growth.num_superclasses)
+        if growth.num_superclasses and total < least:
+            raise UsageError(
+                f"--num_superclasses={growth.num_superclasses} takes at "
+                f"least {least} classes, two in each. Received: {total} "
+                "classes; ask for fewer superclasses, or --growth=flat"
+            )
+    return batches

@@ -1,0 +1,97 @@
+"""Trains again what changed images of known classes touch."""
+
+from __future__ import annotations
+
+import asyncio
+
+from hierkeras.growth.changes import Changes
+from hierkeras.growth.extend_leaf import Grower
+from hierkeras.growth.incremental import with_exponents
+from hierkeras.growth.options import GrowthOptions
+from hierkeras.tree.generation import Decision
+from hierkeras.tree.nodes import Branch, BranchModel, Leaf, Node, Tree
+
+
+def is_pending(changes: Changes, options: GrowthOptions) -> bool:
+    """Whether there is something that `relearn` would train.
+
+    Args:
+        changes: What changed.
+        options: Branches are left alone if they are not to be refined.
+    """
+    return bool(changes.leaves) or bool(_touched_branches(changes, options))
+
+
+async def relearn(
+    tree: Tree, changes: Changes, grower: Grower
+) -> tuple[Tree, tuple[Decision, ...]]:
+    """Trains stale models from what they are, on the images that there are.
+
+    The tree keeps its shape and its classes.
+
+    Args:
+        tree: The tree.
+        changes: What changed since it was trained.
+        grower: What training needs.
+
+    Returns:
+        The new tree, and a decision for each leaf that was trained.
+    """
+    plan, catalogue = grower.plan, grower.assessor.catalogue
+
+    async def train(leaf: Leaf) -> Leaf:
+        spec = plan.leaf(leaf.job, leaf.classes, catalogue)
+        await grower.jobs.run(spec, f"{leaf.name} relearnt")
+        return Leaf(leaf.name, leaf.classes, spec.job)
+
+    async def refine(branch: Branch) -> BranchModel:
+        spec = plan.refined(
+            branch.job,
+            branch.classes,
+            catalogue,
+            grower.options.refine_branches,
+        )
+        await grower.jobs.run(spec, f"{branch.name} branch relearnt")
+        return BranchModel(branch.classes, spec.job)
+
+    branches = _touched_branches(changes, grower.options)
+    leaves, models = await asyncio.gather(
+        asyncio.gather(*map(train, changes.leaves)),
+        asyncio.gather(*map(refine, branches)),
+    )
+    new_tree = tree.replacing(
+        {leaf.name: leaf for leaf in leaves},
+        {b.name: model for b, model in zip(branches, models, strict=True)},
+    )
+    trained: list[Node] = [*changes.leaves, *branches]
+    above = {
+        node.name
+        for changed in trained
+        for node in tree.path(changed.name)
+        if isinstance(node, Branch)
+    }
+    decisions = tuple(
+        _decision(old, new, grower)
+        for old, new in zip(changes.leaves, leaves, strict=True)
+    )
+    return with_exponents(new_tree, above, grower), decisions
+
+
+def _touched_branches(
+    changes: Changes, options: GrowthOptions
+) -> tuple[Branch, ...]:
+    return changes.branches if options.refine_branches != "none" else ()
+
+
+def _decision(old: Leaf, new: Leaf, grower: Grower) -> Decision:
+    before = grower.assessor.error(Tree(old), old.classes)
+    after = grower.assessor.error(Tree(new), new.classes)
+    return Decision(
+        node=new.name,
+        received=(),
+        growth="relearned",
+        reason=f"its images changed; validation error {before:.2%} before, "
+        f"{after:.2%} after",
+        flat=new,
+        flat_error=after,
+    )
