@@ -21,10 +21,12 @@ from absl import flags
 
 from hierkeras import _format_flag, _main
 from hierkeras._errors import UsageError, UserError
+from hierkeras._float_flag import define_float
 from hierkeras.data.image_folder import IMAGE_SUFFIXES
 from hierkeras.serving import answers
 from hierkeras.serving.answers import Answer, BadImage
 from hierkeras.training import startup
+from hierkeras.tree.names import printable, shown
 
 _SERVER = flags.DEFINE_string(
     "server", None, "HOST:PORT of TensorFlow Serving or hierkeras.serve."
@@ -38,14 +40,19 @@ _SAVED_MODEL = flags.DEFINE_string(
     "Folder of a SavedModel to run in this process instead, e.g. "
     "runs/digits/serving/2.",
 )
-_TIMEOUT = flags.DEFINE_float(
+_TIMEOUT = define_float(
     "timeout_seconds",
     30.0,
     "How long a request to the server may take.",
     lower_bound=0.001,
+    upper_bound=86_400.0,
 )
 _IMAGES_PER_REQUEST = flags.DEFINE_integer(
-    "images_per_request", 32, "Most images in one request.", lower_bound=1
+    "images_per_request",
+    32,
+    "Most images in one request.",
+    lower_bound=1,
+    upper_bound=10_000,
 )
 _SHOW = flags.DEFINE_integer(
     "show",
@@ -53,6 +60,7 @@ _SHOW = flags.DEFINE_integer(
     "Most classes to show for an image; a model answers with as many as it "
     "was exported for, at most.",
     lower_bound=1,
+    upper_bound=10**6,
 )
 
 flags.adopt_module_key_flags(_format_flag)
@@ -150,7 +158,7 @@ def _read(files: list[str], results: _Results) -> Iterator[tuple[str, bytes]]:
 
 
 def _fail(file: str, message: str, results: _Results) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {printable(message)}", file=sys.stderr)
     results.failed.append((file, message))
 
 
@@ -185,7 +193,7 @@ def _table(results: _Results) -> str:
     for file, answer in results.answers:
         best = zip(answer.classes, answer.scores, strict=True)
         rows += [
-            (file, name, f"{score:.4f}", answer.path)
+            (printable(file), shown(name), f"{score:.4f}", shown(answer.path))
             for name, score in list(best)[: _SHOW.value]
         ]
     first, second = (max(len(row[i]) for row in rows) for i in (0, 1))

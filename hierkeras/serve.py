@@ -18,6 +18,7 @@ from absl import flags
 
 from hierkeras import _main
 from hierkeras._errors import UsageError, UserError
+from hierkeras._float_flag import define_float
 from hierkeras.training import startup
 
 _MODEL_BASE_PATH = flags.DEFINE_string(
@@ -40,17 +41,27 @@ _PORT = flags.DEFINE_integer(
     lower_bound=0,
     upper_bound=65535,
 )
-_POLL_SECONDS = flags.DEFINE_float(
+_POLL_SECONDS = define_float(
     "file_system_poll_wait_seconds",
     1.0,
     "Seconds between two looks for a new version; 0: only one, at the start.",
     lower_bound=0.0,
+    upper_bound=86_400.0,
 )
 _MAX_THREADS = flags.DEFINE_integer(
     "grpc_max_threads",
     4 * (os.cpu_count() or 1),
     "Most requests that run at once.",
     lower_bound=1,
+    upper_bound=4096,
+)
+_MAX_MESSAGE_MB = flags.DEFINE_integer(
+    "max_message_mb",
+    64,
+    "Most megabytes (of 2**20 bytes) of a request; a larger one is refused "
+    "before it is read.",
+    lower_bound=1,
+    upper_bound=2047,  # what a message of protocol buffers can hold
 )
 
 _GRACE_SECONDS = 5.0
@@ -90,6 +101,7 @@ def _serve() -> None:
         _PORT.value,
         _MAX_THREADS.value,
         _say,
+        _MAX_MESSAGE_MB.value * 2**20,
     )
     try:
         server.start(_POLL_SECONDS.value)

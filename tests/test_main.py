@@ -1,12 +1,16 @@
 """How binaries meet their user: help, flags, exit status, errors."""
 
+import os
 import re
+import subprocess
+import sys
 import types
 
 import pytest
 
 from hierkeras import increment
 from hierkeras._errors import UsageError, UserError
+from tests.conftest import ROOT
 
 OWN_FLAGS = {
     "evaluate": {"generation", "split"},
@@ -39,7 +43,8 @@ def test_help_shows_the_flags_of_its_binary_without_tensorflow(
     assert not loaded & {"tensorflow", "keras"}
 
 
-WITHOUT_WORKDIR = {
+ALL_FLAGS = {
+    "doctor": {"workdir", "format"},
     "serve": {
         "model_base_path",
         "model_name",
@@ -47,6 +52,7 @@ WITHOUT_WORKDIR = {
         "port",
         "file_system_poll_wait_seconds",
         "grpc_max_threads",
+        "max_message_mb",
     },
     "predict": {
         "server",
@@ -60,13 +66,13 @@ WITHOUT_WORKDIR = {
 }
 
 
-@pytest.mark.parametrize("name", WITHOUT_WORKDIR)
-def test_what_needs_no_work_directory_asks_for_none(run_binary, name):
+@pytest.mark.parametrize("name", ALL_FLAGS)
+def test_what_neither_grows_nor_evaluates_takes_few_flags(run_binary, name):
     outcome = run_binary(name, "--help", python=("-X", "importtime"))
     assert outcome.status == 0
     assert f"python -m hierkeras.{name}" in outcome.stdout
     shown = set(re.findall(r"^  --(?:\[no\])?(\w+)", outcome.stdout, re.M))
-    assert shown == WITHOUT_WORKDIR[name]
+    assert shown == ALL_FLAGS[name]
     loaded = set(re.findall(r"\| +([\w.]+)$", outcome.stderr, re.M))
     assert "hierkeras._main" in loaded
     assert not loaded & {"tensorflow", "keras", "grpc"}
@@ -119,6 +125,32 @@ def test_a_binary_can_take_arguments(run_main, given):
 def test_a_binary_that_takes_none_refuses_them(run_main):
     outcome = run_main(binary(None), "--workdir=w", "surplus")
     outcome.check_refused(2, "'surplus'")
+
+
+def test_a_reader_that_has_seen_enough_gets_no_traceback(tmp_path):
+    code = (
+        "from hierkeras import _main\n"
+        "_main.run(lambda: [print('line ' * 1000) for _ in range(1000)])"
+    )
+    shell = f'"{sys.executable}" -c "{code}" | head -n 1 > /dev/null'
+
+    done = subprocess.run(
+        shell, shell=True, cwd=ROOT, capture_output=True, text=True
+    )
+
+    assert done.stderr == ""
+
+
+def test_a_terminal_without_a_letter_shows_its_code():
+    code = "from hierkeras import _main; _main.run(lambda: print('b\u00e9'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "b\\xe9\n"), done.stderr
 
 
 def test_a_fault_of_ours_is_not_hidden(run_main):

@@ -39,6 +39,10 @@ class Backbone:
     source: str
 
 
+# Beyond these a number is a mistake, and no machine's memory is enough.
+MAX_IMAGE_SIZE = 4096
+MAX_WIDTH = 64.0
+
 _MOBILENET_V3 = "Howard et al. 2019, https://arxiv.org/abs/1905.02244"
 
 BACKBONES: Mapping[str, Backbone] = MappingProxyType(
@@ -139,9 +143,15 @@ def check_config(config: ModelConfig) -> None:
             f"{backbone.min_image_size} pixels. "
             f"Received: image_size={config.image_size}."
         )
-    if not config.width_multiplier > 0:
+    if config.image_size > MAX_IMAGE_SIZE:
         raise UsageError(
-            "The width multiplier must be greater than 0. "
+            f"Images have at most {MAX_IMAGE_SIZE} pixels a side. "
+            f"Received: image_size={config.image_size}."
+        )
+    if not 0 < config.width_multiplier <= MAX_WIDTH:
+        raise UsageError(
+            "The width multiplier must be greater than 0, and at most "
+            f"{MAX_WIDTH:g}. "
             f"Received: width_multiplier={config.width_multiplier}."
         )
     if config.width_multiplier != 1 and not backbone.takes_width:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hierkeras._errors import UserError
 from hierkeras.data import registry
+from hierkeras.data.names import is_utf8
 from hierkeras.data.source import Cache, DataConfig, Source
 from hierkeras.tree.store import Store
 
@@ -83,7 +85,17 @@ class Context:
         )
 
     def leave_out(self, keys: Sequence[str]) -> None:
-        """Excludes unreadable images from every job from now on."""
+        """Excludes unreadable images from every job from now on.
+
+        Raises:
+            UserError: If no generation could record the name of one.
+        """
+        for key in keys:
+            if not is_utf8(key):
+                raise UserError(
+                    f"image {key!a} cannot be read, and its name is no UTF-8, "
+                    "so that nothing can record it; remove or rename it"
+                )
         keys = tuple(sorted({*self.config.unreadable, *keys}))
         self.config = dataclasses.replace(self.config, unreadable=keys)
         self._exclude(keys)

@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from hierkeras.models.registry import ModelConfig
+from hierkeras.tree.names import JobId
 
 Schedule = Literal["adaptive", "cosine"]
 Optimizer = Literal["sgd", "adamw"]
@@ -83,7 +84,7 @@ class Initial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             al. 2018).
     """
 
-    job: str
+    job: JobId
     new_columns: NewColumns = "random"
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from hierkeras.tree.names import JobId, NodeName
+
 
 class Leaf(msgspec.Struct, frozen=True, tag="leaf", forbid_unknown_fields=True):
     """A model that names the class of an image of its superclass.
@@ -16,9 +18,9 @@ class Leaf(msgspec.Struct, frozen=True, tag="leaf", forbid_unknown_fields=True):
         job: Id of the job whose model this is.
     """
 
-    name: str
+    name: NodeName
     classes: tuple[str, ...]
-    job: str
+    job: JobId
 
     def __post_init__(self) -> None:
         _check_classes(self.name, self.classes)
@@ -47,9 +49,9 @@ class Branch(
             `fused` routing; 1 leaves the branch's own opinion out.
     """
 
-    name: str
+    name: NodeName
     classes: tuple[str, ...]
-    job: str
+    job: JobId
     children: tuple[Leaf | Branch, ...]
     fusion_exponent: float = 1.0
 
@@ -103,7 +105,7 @@ class BranchModel(msgspec.Struct, frozen=True):
     """
 
     classes: tuple[str, ...]
-    job: str
+    job: JobId
 
 
 class Tree(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

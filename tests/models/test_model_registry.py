@@ -96,7 +96,7 @@ def test_dropout_is_the_config_s_or_the_backbone_s_own(dropout, layers):
         ),
         (
             ModelConfig("small_cnn", 8, width_multiplier=0.0),
-            "The width multiplier must be greater than 0. "
+            "The width multiplier must be greater than 0, and at most 64. "
             "Received: width_multiplier=0.0.",
         ),
         (

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hierkeras._errors import UserError
-from hierkeras.serving import answers
+from hierkeras.serving import answers, client
 from hierkeras.serving.answers import Answer, BadImage
 from hierkeras.serving.client import RemoteModel
 from hierkeras.serving.local import LocalModel
@@ -117,6 +117,71 @@ def test_a_model_that_is_not_there_is_named(server):
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return listening.getsockname()[1]
+
+
+@pytest.fixture
+def narrow(base_path):
+    """A server that takes requests of 16 KB."""
+    publish(base_path, 1)
+    address = ("127.0.0.1", 0)
+    running = Server(
+        "animals", str(base_path), *address, 4, print, max_message_bytes=2**14
+    )
+    running.start(0)
+    model = RemoteModel(f"127.0.0.1:{running.port}", "animals", 20)
+    yield model
+    model.close()
+    running.stop(0)
+
+
+def test_a_request_larger_than_a_server_takes_is_divided(narrow):
+    images = encoded(9, size=40)
+    assert len(images[0]) < 2**14 < sum(map(len, images))
+    large = encoded(1, size=100)
+    assert len(large[0]) > 2**14
+
+    *found, bad = answers.ask(narrow, images + large)
+
+    assert [answer.version for answer in found] == [1] * 9
+    assert isinstance(bad, BadImage)
+    assert "larger than what the server takes" in bad.reason
+    assert "--max_message_mb" in bad.reason
+    assert "\n" not in bad.reason
+
+
+def test_an_image_that_promises_too_many_pixels_is_refused(remote):
+    (image,) = encoded(1)
+    size = image.index(b"IHDR") + 4
+    huge = image[:size] + b"\0\0\xff\xff" * 2 + image[size + 8 :]
+    began = time.monotonic()
+    with pytest.raises(BadImage, match="pixels"):
+        remote.answer([huge])
+    assert time.monotonic() - began < 10
+
+
+def test_a_request_larger_than_any_is_not_sent(remote, monkeypatch):
+    monkeypatch.setattr(client, "_MAX_IMAGE_BYTES", 1000)
+    with pytest.raises(BadImage, match="larger than a request can be"):
+        remote.answer([b"x" * 600] * 2)
+
+
+@pytest.mark.parametrize(
+    "server", ["", "nonsense", ":", "a b", "é:1", "[::", "x" * 5000, "\0:1"]
+)
+def test_a_server_of_a_hostile_name_is_an_error(server):
+    with pytest.raises(UserError) as caught:
+        RemoteModel(server, "animals", 0.2).answer(encoded(1))
+    assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["nonsense host", "é", "1.2.3", "[::", ""])
+def test_a_host_that_is_none_is_an_error(base_path, host):
+    try:
+        made = Server("animals", str(base_path), host, 0, 1, print)
+    except UserError as error:
+        assert "cannot listen on" in str(error)
+    else:
+        made.stop(0)  # some systems take it for any
 
 
 def test_a_server_that_is_not_there_is_named():

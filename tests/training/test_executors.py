@@ -143,6 +143,38 @@ def test_a_killed_worker_is_one_line(tmp_path, open_context, make_spec):
     assert raised.value.__suppress_context__  # no traceback of the pool
 
 
+# Prints what a worker is, which then has nothing to do but outlive it.
+PARENT = """
+import time
+from hierkeras.training.executors import ProcessExecutor
+
+executor = ProcessExecutor([{}])
+executor._pool.submit(time.sleep, 0).result()
+executor._pool.submit(time.sleep, 600)
+while not (workers := executor._pool._processes):
+    time.sleep(0.01)
+print(*workers, flush=True)
+time.sleep(600)
+"""
+
+
+def test_workers_end_with_a_parent_that_is_killed():
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True
+    )
+    with parent:
+        workers = [
+            psutil.Process(int(w)) for w in parent.stdout.readline().split()
+        ]
+        assert workers
+        parent.kill()
+
+        _, alive = psutil.wait_procs(workers, timeout=30)
+        for worker in alive:
+            worker.kill()
+        assert alive == []
+
+
 def test_jobs_are_counted_and_reused(trained):
     context, result = trained
     jobs = Jobs(context, InlineExecutor())
