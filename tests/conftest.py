@@ -166,6 +166,7 @@ def digits_tree(run_binary, tmp_path_factory) -> GrownTree:
         "--max_epochs=2",
         "--width_multiplier=0.5",
         "--max_old_class_regression=1",
+        "--deterministic",
         f"--workdir={workdir}",
     )
     with filelock.FileLock(shared / "digits.lock"):

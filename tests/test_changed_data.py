@@ -222,6 +222,7 @@ def test_images_that_are_there_twice_are_reported(photos):
     ]
 
 
+@pytest.mark.slow
 def test_a_work_directory_remembers_its_class_list(photos, tmp_path):
     listed = tmp_path / "list.txt"
     listed.write_text("bee\nant\n")

@@ -428,6 +428,7 @@ def train(spec, context):
     return run_job(spec, "root first", context)
 
 
+@pytest.mark.slow
 def test_images_that_vanish_while_they_are_trained_on(photos, tmp_path):
     spec, context = open_training(photos, tmp_path / "w", "none")
     photos.rename(tmp_path / "away")

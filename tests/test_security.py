@@ -154,6 +154,7 @@ def test_evaluating_prints_no_control_characters(grown, run_main):
     check_shown(run_main(evaluate, f"--workdir={workdir}"))
 
 
+@pytest.mark.slow
 def test_names_are_served_as_they_are(grown, hostile, run_main):
     from PIL import Image
 

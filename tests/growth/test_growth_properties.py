@@ -309,4 +309,4 @@ def shape(node):
 
 
 TestGrowingTree = GrowingTree.TestCase
-TestGrowingTree.settings = settings(max_examples=30, stateful_step_count=8)
+TestGrowingTree.settings = settings(max_examples=15, stateful_step_count=8)

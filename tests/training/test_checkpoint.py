@@ -116,7 +116,10 @@ def interrupt(monkeypatch):
 
         monkeypatch.setattr(Monitor, "on_train_batch_begin", beginning)
 
-    return interrupt
+    # Processes that run tests for another one may ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield interrupt
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +190,7 @@ def test_an_interruption_during_validation_waits_for_the_checkpoint(
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.slow
 def test_a_training_that_had_ended_is_not_continued(
     tmp_path, open_context, make, monkeypatch
 ):

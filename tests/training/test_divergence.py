@@ -35,7 +35,10 @@ def diverge(monkeypatch):
     return diverge
 
 
-@pytest.mark.parametrize("schedule", RECIPES)
+@pytest.mark.parametrize(
+    "schedule",
+    ["adaptive", pytest.param("cosine", marks=pytest.mark.slow)],
+)
 def test_it_goes_on_from_the_last_good_epoch_at_a_lower_rate(
     tmp_path, open_context, make_spec, diverge, schedule, capsys
 ):
@@ -72,7 +75,10 @@ def test_a_network_that_diverges_at_any_rate_leaves_no_result(
     assert not context.store.models.exists()
 
 
-@pytest.mark.parametrize("schedule", RECIPES)
+@pytest.mark.parametrize(
+    "schedule",
+    ["adaptive", pytest.param("cosine", marks=pytest.mark.slow)],
+)
 def test_a_second_try_that_is_interrupted_stays_at_the_lower_rate(
     tmp_path, open_context, make_spec, diverge, monkeypatch, schedule
 ):
