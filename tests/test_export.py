@@ -60,12 +60,17 @@ def test_the_manifest_says_what_it_is(digits_tree):
     assert len(manifest["jobs"]) == 3
     assert set(manifest["jobs"]) <= set(names(digits_tree.workdir / "models"))
     assert manifest["routing"] == {"rule": "fused", "beam_width": 2}
+    assert manifest["temperatures"] == {
+        "answer": written["tree"]["temperatures"]["fused"],
+        **dict.fromkeys(("root", "root.1", "root.2"), 1.0),
+    }
     assert re.fullmatch("[0-9a-f]{64}", manifest["data"]["fingerprint"])
     assert manifest["validation_error"] == written["step"]["error_after"]
     assert manifest["verified"]["score_difference"] < 1e-4
     assert set(manifest["versions"]) == {"hierkeras", "tensorflow", "keras"}
     card = (extra / "model_card.md").read_text()
     assert "3 small_cnn networks with\n2 leaves and depth 2" in card
+    assert "temperature of the answer is" in card
     assert "0, 1, 2, 3, 4, 5, 6, 7, 8, 9" in card.replace("\n", " ")
 
 

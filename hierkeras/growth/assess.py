@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hierkeras.data.catalogue import Catalogue
+from hierkeras.growth import temperatures
 from hierkeras.tree import nodes
-from hierkeras.tree.routing import Routed, Routing, route
+from hierkeras.tree.names import JobId
+from hierkeras.tree.routing import Routed, Routing, RoutingRule, route
 
 if TYPE_CHECKING:
     from hierkeras.training.predictor import Predictor  # imports Keras
@@ -61,6 +63,39 @@ class Assessor:
         column = {name: i for i, name in enumerate(tree.classes)}
         wanted = np.array([column[name] for name in classes])[labels]
         return float((answers != wanted).mean())
+
+    def temperature(self, job: JobId, classes: Sequence[str]) -> float:
+        """The temperature of a model, on the validation images of its classes.
+
+        Args:
+            job: The model's job.
+            classes: Its classes, in the order of its outputs.
+        """
+        indices, labels = self.samples(classes)
+        return temperatures.of_model(
+            self.predictor.probabilities(job, indices), labels
+        )
+
+    def with_temperatures(self, tree: nodes.Tree) -> nodes.Tree:
+        """Chooses the temperature of a tree's whole answer, for each rule."""
+        plain = nodes.Tree(tree.root)
+        indices, labels = self.samples(tree.classes)
+
+        def chosen(rule: RoutingRule) -> float:
+            answers = route(
+                plain,
+                self.predictor.node_probabilities,
+                indices,
+                Routing(rule, self.routing.beam_width),
+            )
+            return temperatures.of_answers(answers.probabilities, labels)
+
+        return nodes.Tree(
+            tree.root,
+            nodes.Temperatures(
+                hard=chosen("hard"), soft=chosen("soft"), fused=chosen("fused")
+            ),
+        )
 
     def with_exponent(self, branch: nodes.Branch) -> nodes.Branch:
         """Chooses a branch's fusion exponent.

@@ -75,11 +75,13 @@ class Composite:
             shape (n,).
         """
         root = self.tree.root
+        temperature = routing.temperature(self.tree, self._how.rule)
 
         def run() -> tuple[tf.Tensor, tf.Tensor]:
-            return self._node(
+            answers, leaves = self._node(
                 root, {sharing.IMAGES: tf.cast(images, tf.float32)}
             )
+            return routing.temper(answers, temperature, keras.ops), leaves
 
         def nothing() -> tuple[tf.Tensor, tf.Tensor]:
             return (
@@ -96,7 +98,7 @@ class Composite:
         logits, *given = self.weights.call(
             part.model, [tensors[key] for key in part.takes]
         )
-        own = tf.nn.softmax(tf.cast(logits, tf.float32))
+        own = tf.nn.softmax(tf.cast(logits, tf.float32) / node.temperature)
         count = tf.shape(own)[0]
         if isinstance(node, nodes.Leaf):
             return own, tf.fill([count], self._leaf_index[node.name])

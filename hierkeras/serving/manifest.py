@@ -19,10 +19,10 @@ from etils import epath
 
 from hierkeras import __version__
 from hierkeras.training.context import Context
-from hierkeras.tree import sums
+from hierkeras.tree import nodes, sums
 from hierkeras.tree.generation import Generation
 from hierkeras.tree.names import printable
-from hierkeras.tree.routing import Routing
+from hierkeras.tree.routing import Routing, temperature
 
 if TYPE_CHECKING:  # they import TensorFlow
     from hierkeras.serving.signatures import ServingConfig
@@ -87,6 +87,7 @@ def describe(
         },
         "model": generation.settings["model"],
         "routing": dataclasses.asdict(routing),
+        "temperatures": _temperatures(tree, routing),
         "serving": dataclasses.asdict(serving),
         "validation_error": step.error_after,
         "old_classes_validation_error_before": step.old_error_before,
@@ -101,10 +102,19 @@ def describe(
     }
 
 
+def _temperatures(tree: nodes.Tree, routing: Routing) -> dict[str, float]:
+    """The temperature of the whole answer, and of each node by its name."""
+    return {
+        "answer": temperature(tree, routing.rule),
+        **{node.name: node.temperature for node in tree.nodes()},
+    }
+
+
 def card(content: dict[str, Any]) -> str:
     """The model card of a manifest."""
     tree, data = content["tree"], content["data"]
     model, routing = content["model"], content["routing"]
+    temperatures = content["temperatures"]
     before = content["old_classes_validation_error_before"]
     after = content["old_classes_validation_error_after"]
     old = (
@@ -112,6 +122,12 @@ def card(content: dict[str, Any]) -> str:
         if before is None
         else f"On the classes known before, the step took it from "
         f"{before:.1%} to {after:.1%}."
+    )
+    scores = (
+        "Probabilities, as the networks give them."
+        if set(temperatures.values()) == {1.0}
+        else "Probabilities, calibrated on those validation images: the "
+        f"temperature of the answer is {temperatures['answer']:g}."
     )
     return f"""# Generation {content["generation"]}
 
@@ -137,6 +153,10 @@ for one that shows none of them.
 {content["validation_error"]:.1%} top-1 error on {data["validation_images"]}
 validation images, by which growth, routing and schedules were chosen;
 `python -m hierkeras.evaluate` tells the error on test images. {old}
+
+## Scores
+
+{scores}
 
 ## Classes
 

@@ -10,7 +10,7 @@ from scipy import special
 
 from hierkeras.training import results
 from hierkeras.training.context import Context
-from hierkeras.tree import nodes
+from hierkeras.tree import nodes, routing
 
 
 class Predictor:
@@ -51,8 +51,13 @@ class Predictor:
     def node_probabilities(
         self, node: nodes.Node, rows: np.ndarray
     ) -> np.ndarray:
-        """As `probabilities`, of a node; what `tree.routing.route` wants."""
-        return self.probabilities(node.job, rows)
+        """As `probabilities`, of a node; what `tree.routing.route` wants.
+
+        The node's temperature is applied.
+        """
+        return routing.temper(
+            self.probabilities(node.job, rows), node.temperature
+        )
 
     def model(self, job: str) -> keras.Model:
         """The model of a job, loaded once."""

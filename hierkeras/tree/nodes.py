@@ -8,22 +8,39 @@ import msgspec
 
 from hierkeras.tree.names import JobId, NodeName
 
+# Beyond these a temperature leaves nothing of the probabilities.
+_LEAST_TEMPERATURE, _MOST_TEMPERATURE = 0.01, 100.0
+# msgspec leaves out a default only where the value is this very object.
+_ONE = 1.0
 
-class Leaf(msgspec.Struct, frozen=True, tag="leaf", forbid_unknown_fields=True):
+
+# Temperatures of 1 are not written, so that the check sums of older files
+# still hold.
+class Leaf(
+    msgspec.Struct,
+    frozen=True,
+    tag="leaf",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+):
     """A model that names the class of an image of its superclass.
 
     Args:
         name: The superclass, unique in its tree: `root`, `root.1`, ….
         classes: The classes by name, in the order of the model's outputs.
         job: Id of the job whose model this is.
+        temperature: Divides the model's logits, in [0.01, 100]; 1: as they
+            are.
     """
 
     name: NodeName
     classes: tuple[str, ...]
     job: JobId
+    temperature: float = _ONE
 
     def __post_init__(self) -> None:
         _check_classes(self.name, self.classes)
+        _check_temperature(self)
 
     @property
     def children(self) -> tuple[Node, ...]:
@@ -32,7 +49,11 @@ class Leaf(msgspec.Struct, frozen=True, tag="leaf", forbid_unknown_fields=True):
 
 
 class Branch(
-    msgspec.Struct, frozen=True, tag="branch", forbid_unknown_fields=True
+    msgspec.Struct,
+    frozen=True,
+    tag="branch",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
 ):
     """A model that routes an image to one of its children.
 
@@ -47,13 +68,17 @@ class Branch(
         children: At least two nodes; each class is below exactly one.
         fusion_exponent: Weight in [0, 1] of the children's opinion under
             `fused` routing; 1 leaves the branch's own opinion out.
+        temperature: Divides the model's logits, in [0.01, 100]; 1: as they
+            are.
     """
 
     name: NodeName
     classes: tuple[str, ...]
     job: JobId
     children: tuple[Leaf | Branch, ...]
-    fusion_exponent: float = 1.0
+    # Always written: a factory is no default to leave out.
+    fusion_exponent: float = msgspec.field(default_factory=lambda: 1.0)
+    temperature: float = _ONE
 
     def __post_init__(self) -> None:
         _check_classes(self.name, self.classes)
@@ -78,6 +103,7 @@ class Branch(
                 f"branch {self.name!r} expected a fusion_exponent in "
                 f"[0, 1]. Received: {self.fusion_exponent}"
             )
+        _check_temperature(self)
 
     def positions(self) -> tuple[tuple[int, ...], ...]:
         """For each child, where its classes stand among the branch's own.
@@ -102,14 +128,38 @@ class BranchModel(msgspec.Struct, frozen=True):
     Args:
         classes: Its classes, in the order of its outputs.
         job: Id of the job whose model it is.
+        temperature: Divides its logits.
     """
 
     classes: tuple[str, ...]
     job: JobId
+    temperature: float = 1.0
 
 
-class Tree(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Temperatures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The temperature of a tree's whole answer under each routing rule.
+
+    A probability `p` becomes `p^(1/T)`, normalised. It changes how sure the
+    tree is and not what it names. Each is in [0.01, 100].
+    """
+
+    hard: float
+    soft: float
+    fused: float
+
+    def __post_init__(self) -> None:
+        for rule in self.__struct_fields__:
+            _check_in_range(f"{rule} routing", getattr(self, rule))
+
+
+class Tree(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """A hierarchy of models; each class is in exactly one leaf.
+
+    Args:
+        root: The node that every image comes to.
+        temperatures: Of the whole answer; None: none is applied.
 
     Example:
     >>> Tree(Leaf("root", ("cat", "dog"), "a1")).depth
@@ -117,6 +167,7 @@ class Tree(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     root: Leaf | Branch
+    temperatures: Temperatures | None = None
 
     def __post_init__(self) -> None:
         names = [node.name for node in self.nodes()]
@@ -177,6 +228,8 @@ class Tree(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ) -> Tree:
         """A tree with some nodes replaced.
 
+        It has no temperatures: those that there were are of another answer.
+
         Args:
             subtrees: Node name to what takes its place, children and all.
             models: Branch name to its new model. A branch above a subtree
@@ -193,6 +246,20 @@ def _check_classes(name: str, classes: tuple[str, ...]) -> None:
         raise ValueError(f"node {name!r} expected at least 1 class")
     if len(set(classes)) != len(classes):
         raise ValueError(f"node {name!r} names a class twice")
+
+
+def _check_temperature(node: Node) -> None:
+    _check_in_range(f"node {node.name!r}", node.temperature)
+    if node.temperature == _ONE:
+        msgspec.structs.force_setattr(node, "temperature", _ONE)
+
+
+def _check_in_range(whose: str, temperature: float) -> None:
+    if not _LEAST_TEMPERATURE <= temperature <= _MOST_TEMPERATURE:
+        raise ValueError(
+            f"{whose} expected a temperature in [{_LEAST_TEMPERATURE:g}, "
+            f"{_MOST_TEMPERATURE:g}]. Received: {temperature}"
+        )
 
 
 def _walk(node: Node) -> Iterator[Node]:
@@ -222,11 +289,13 @@ def _replacing(
         return subtrees[node.name]
     if isinstance(node, Leaf):
         return node
-    model = models.get(node.name, BranchModel(node.classes, node.job))
+    same = BranchModel(node.classes, node.job, node.temperature)
+    model = models.get(node.name, same)
     return msgspec.structs.replace(
         node,
         classes=model.classes,
         job=model.job,
+        temperature=model.temperature,
         children=tuple(
             _replacing(child, subtrees, models) for child in node.children
         ),

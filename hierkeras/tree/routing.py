@@ -12,6 +12,9 @@ given its child:
 - `fused`: as soft, with `l` replaced by the normalised geometric mean
   `l^a * c^(1-a)`, where `a` is the branch's `fusion_exponent`.
 
+The probabilities of a node are those of its logits divided by its
+temperature, and a tree has a temperature of the whole answer for each rule.
+
 The formulas take the module of array operations to use, `numpy` or one with
 its names such as `keras.ops`, so that evaluation and a served graph compute
 the same thing.
@@ -63,7 +66,10 @@ class Routing:
 
 
 class NodeProbabilities(Protocol):
-    """Gives the softmax outputs of a node's model for some images."""
+    """Gives the softmax outputs of a node's model for some images.
+
+    The node's temperature is applied.
+    """
 
     def __call__(self, node: nodes.Node, rows: np.ndarray) -> np.ndarray:
         """Runs the node's model.
@@ -139,6 +145,33 @@ def fuse(
     return weights / ops.sum(weights, axis=1, keepdims=True)
 
 
+def temper(probabilities: Array, temperature: float, ops: Any = np) -> Array:
+    """Probabilities of logits that are divided by a temperature.
+
+    They are `p^(1/T)`, normalised (Guo et al. 2017, section 4.2,
+    https://arxiv.org/abs/1706.04599); what is 0 stays 0.
+
+    Args:
+        probabilities: float array of shape (n, c), rows summing to 1.
+        temperature: `T`, greater than 0; above 1 the probabilities move
+            towards each other, below 1 away from each other.
+        ops: Module of array operations.
+
+    Returns:
+        float array of shape (n, c), rows summing to 1.
+    """
+    if temperature == 1.0:
+        return probabilities
+    largest = ops.max(probabilities, axis=1, keepdims=True)
+    weights = ops.power(probabilities / largest, 1.0 / temperature)
+    return weights / ops.sum(weights, axis=1, keepdims=True)
+
+
+def temperature(tree: nodes.Tree, rule: RoutingRule) -> float:
+    """The temperature of a tree's whole answer under a rule."""
+    return getattr(tree.temperatures, rule) if tree.temperatures else 1.0
+
+
 def beam(children: Array, beam_width: int, ops: Any = np) -> Array:
     """Which children of a branch run for which image.
 
@@ -188,7 +221,7 @@ def route(
     answers, leaves = _descend(
         tree.root, probabilities, rows, routing, leaf_index
     )
-    return Routed(answers, leaves)
+    return Routed(temper(answers, temperature(tree, routing.rule)), leaves)
 
 
 def _descend(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hierkeras._errors import UserError
 from hierkeras.analysis import tables
 from hierkeras.analysis.evaluation import evaluate
-from hierkeras.tree.nodes import Tree
+from hierkeras.tree.nodes import Temperatures, Tree
 from hierkeras.tree.routing import Routing
 
 
@@ -31,6 +31,22 @@ def test_the_tree_as_a_whole(evaluation):
     # 0.7 right; 0.62 twice wrong; 0.82 twice right; 0.75 wrong.
     gaps = 0.2 + 0.55 + 0.3 + 2 * 0.62 + 2 * 0.18 + 0.75
     assert e.calibration_error == pytest.approx(gaps / 9)
+
+
+def test_the_calibration_error_is_of_calibrated_scores(
+    generation, context, predictor
+):
+    answer = Temperatures(hard=0.5, soft=1.0, fused=1.0)
+    tree = Tree(generation.tree.root, answer)
+    sharper = msgspec.structs.replace(generation, tree=tree)
+
+    found = evaluate(sharper, (), context, predictor, Routing("hard"))
+
+    # Of the above, p² / (p² + (1 - p)²).
+    right = 2 * (1 - 0.81 / 0.82) + 2 * (1 - 0.6724 / 0.7048) + 1 - 0.49 / 0.58
+    wrong = 0.3025 / 0.505 + 2 * 0.3844 / 0.5288 + 0.9
+    assert found.calibration_error == pytest.approx((right + wrong) / 9)
+    assert found.top1_error == pytest.approx(4 / 9)
 
 
 def test_every_routing_rule(evaluation):

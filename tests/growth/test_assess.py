@@ -3,7 +3,7 @@ import pytest
 
 from hierkeras.growth.assess import Assessor
 from hierkeras.tree.nodes import Leaf, Tree
-from hierkeras.tree.routing import Routing
+from hierkeras.tree.routing import ROUTING_RULES, Routing
 
 
 def test_an_error_is_the_share_of_wrong_answers(trained, predictor):
@@ -70,3 +70,46 @@ def test_the_exponent_sides_with_who_is_right(trained, answers):
 
     assert exponent({"".join(branch.classes): swapped}) > 0.5
     assert exponent({"358": swapped}) < 0.5
+
+
+def test_a_models_temperature_makes_it_likelier(trained, predictor):
+    context, tree = trained
+    leaf = tree.leaves[0]
+    assessor = Assessor(context.catalogue, predictor, Routing())
+    indices, labels = assessor.samples(leaf.classes)
+
+    chosen = assessor.temperature(leaf.job, leaf.classes)
+
+    def loss(temperature):
+        node = Leaf("root", leaf.classes, leaf.job, temperature)
+        outputs = predictor.node_probabilities(node, indices)
+        return -np.log(outputs[np.arange(len(labels)), labels]).mean()
+
+    # The model was cut out of one of more classes: it is far from sure enough.
+    assert abs(chosen - 1) > 0.05
+    assert loss(chosen) < loss(1.0)
+
+
+@pytest.mark.parametrize("rule", ROUTING_RULES)
+def test_a_trees_temperatures_calibrate_it_and_change_no_answer(
+    trained, predictor, rule
+):
+    context, tree = trained
+    assessor = Assessor(context.catalogue, predictor, Routing(rule))
+    indices, labels = assessor.samples(tree.classes)
+
+    warm = assessor.with_temperatures(tree)
+
+    before = assessor.route(tree, indices).probabilities
+    after = assessor.route(warm, indices).probabilities
+    named = before.argmax(axis=1)
+    np.testing.assert_array_equal(after.argmax(axis=1), named)
+    assert not np.allclose(after, before)
+
+    def loss(probabilities):
+        score = probabilities.max(axis=1).clip(0, 1 - 1e-6)
+        return -np.log(np.where(named == labels, score, 1 - score)).mean()
+
+    assert loss(after) < loss(before)
+    assert warm.root == tree.root
+    assert assessor.with_temperatures(warm) == warm

@@ -1,10 +1,12 @@
 """The graph answers as the tree does, whatever rows a batch holds."""
 
+import msgspec
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from hierkeras.serving.composite import Composite
+from hierkeras.tree.nodes import Temperatures, Tree
 from hierkeras.tree.routing import ROUTING_RULES, Routing, route
 
 
@@ -89,8 +91,6 @@ def test_one_among_many_children_is_found(wide_tree, rule):
 
 
 def test_a_tree_of_one_leaf_is_its_network(deep_tree):
-    from hierkeras.tree.nodes import Tree
-
     leaf = deep_tree.tree.leaves[0]
     alone = type(deep_tree)(Tree(leaf), deep_tree.models, deep_tree.images)
     rows = np.arange(9)
@@ -130,3 +130,50 @@ def test_only_the_nodes_that_a_batch_needs_run(deep_tree, monkeypatch):
         ran.clear()
         graph(deep_tree.images[row : row + 1])
         assert len(ran) == depth_of[routed.leaves[row]]
+
+
+def warmed(node, temperatures):
+    """The node and those below it, each with a temperature of its own."""
+    return msgspec.structs.replace(
+        node,
+        temperature=next(temperatures),
+        **(
+            {"children": tuple(warmed(c, temperatures) for c in node.children)}
+            if node.children
+            else {}
+        ),
+    )
+
+
+@pytest.mark.parametrize("rule", ROUTING_RULES)
+def test_the_graph_applies_every_temperature(deep_tree, rule):
+    # Each another; the root's own so large that images go elsewhere.
+    each = iter([8.0, 0.5, 3.0, 1.5, 2.5, 3.5])
+    answer = Temperatures(hard=1.7, soft=0.6, fused=2.2)
+    tree = Tree(warmed(deep_tree.tree.root, each), answer)
+    warm = type(deep_tree)(tree, deep_tree.models, deep_tree.images)
+    rows = np.arange(len(warm.images))
+    routing = Routing(rule)
+
+    probabilities, leaves = traced(warm, routing)(warm.images)
+
+    expected = route(tree, warm.probabilities, rows, routing)
+    np.testing.assert_allclose(probabilities, expected.probabilities, atol=1e-5)
+    np.testing.assert_array_equal(leaves, expected.leaves)
+    if rule == "hard":  # Only the leaves' are sure to be seen.
+        return
+    for node in tree.nodes():
+        cold = Tree(cooled(tree.root, node.name), answer)
+        other = route(cold, warm.probabilities, rows, routing).probabilities
+        assert np.abs(other - expected.probabilities).max() > 1e-3
+
+
+def cooled(node, name):
+    """The node, with a temperature of 1 at the one named."""
+    if node.name == name:
+        return msgspec.structs.replace(node, temperature=1.0)
+    if not node.children:
+        return node
+    return msgspec.structs.replace(
+        node, children=tuple(cooled(child, name) for child in node.children)
+    )

@@ -14,7 +14,7 @@ from hierkeras.tree.generation import (
     JobUse,
     Step,
 )
-from hierkeras.tree.nodes import Branch, Leaf, Tree
+from hierkeras.tree.nodes import Branch, Leaf, Temperatures, Tree
 
 FLAT = Leaf("root", ("fox", "bee", "ant", "wolf"), "job1")
 CLONE = Branch(
@@ -66,10 +66,24 @@ OLDER = b"""{"number":1,"parent":null,"settings":{"data":{"kind":"digits"},
 "tree":{"root":{"classes":["fox","bee"],"job":"1a","name":"root","type":
 "leaf"}}}"""
 
+# As it was before temperatures: exponents of 1 are written.
+OLDER_BRANCH = b"""{"number":2,"parent":1,"settings":{"data":{"kind":"digits"}},
+"sha256":"7483ef3ff897d6eb802d8c0a842252547dccedb50986cdd756c92cf81a2b1fe5",
+"step":{"decisions":[],"error_after":0.125,"jobs":[],"new_classes":["bee"],
+"old_error_after":0.125,"old_error_before":0.25,"scratch":null,"seconds":1.5,
+"unreadable_images":[]},"tree":{"root":{"children":[{"classes":["fox"],"job":
+"2b","name":"root.1","type":"leaf"},{"classes":["bee"],"job":"3c","name":
+"root.2","type":"leaf"}],"classes":["fox","bee"],"fusion_exponent":1.0,"job":
+"1a","name":"root","type":"branch"}}}"""
 
-@given(tree=st.from_type(Tree))
-def test_json_and_back_is_equal(tree):
+
+@given(
+    tree=st.from_type(Tree),
+    temperatures=st.sampled_from([None, Temperatures(1.0, 0.3, 2.5)]),
+)
+def test_json_and_back_is_equal(tree, temperatures):
     settings = {"data": {"kind": "folder", "class_list": ["fox"]}}
+    tree = msgspec.structs.replace(tree, temperatures=temperatures)
     before = Generation(2, settings, tree, STEP)
 
     text = generation.to_json(before)
@@ -79,10 +93,29 @@ def test_json_and_back_is_equal(tree):
 
 
 def test_an_older_file_is_read():
-    step = generation.from_json(OLDER).step
+    found = generation.from_json(OLDER)
+    step = found.step
 
+    assert (found.tree.root.temperature, found.tree.temperatures) == (1, None)
     assert step.new_classes == ("fox", "bee")
     assert (step.learnt, step.duplicates) == ({}, ())
+
+
+def test_an_older_branch_is_read():
+    root = generation.from_json(OLDER_BRANCH).tree.root
+
+    assert (root.fusion_exponent, root.temperature) == (1, 1)
+    assert root.children[0].temperature == 1
+
+
+def test_temperatures_of_1_are_not_written_however_they_came():
+    def text(one):
+        leaf = Leaf("root", FLAT.classes, "job1", one)
+        return generation.to_json(Generation(1, {}, Tree(leaf), STEP))
+
+    assert text(1.0) == text(float("1.0")) == text(1)
+    assert b"temperature" not in text(float("1.0"))
+    assert b'"temperature": 1.5' in text(1.5)
 
 
 def broken(change):

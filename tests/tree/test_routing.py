@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import special
 
 from hierkeras.tree import routing
-from hierkeras.tree.nodes import Branch, Leaf, Tree
+from hierkeras.tree.nodes import Branch, Leaf, Temperatures, Tree
 from hierkeras.tree.routing import ROUTING_RULES, Routing, route
 
 ROWS = np.array([7, 2, 11, 5, 3])  # images need not be numbered from 0
@@ -250,6 +251,10 @@ def test_keras_computes_the_same():
     )
     for children in (mass, ties):
         same(
+            routing.temper(children, 1.7),
+            routing.temper(ops.convert_to_tensor(children), 1.7, ops),
+        )
+        same(
             routing.beam(children, 2),
             routing.beam(ops.convert_to_tensor(children), 2, ops),
         )
@@ -265,3 +270,62 @@ def test_keras_computes_the_same():
 def test_a_routing_that_makes_no_sense_is_refused(fields, complaint):
     with pytest.raises(ValueError, match=complaint):
         Routing(**fields)
+
+
+def test_a_temperature_by_hand():
+    # Square roots 0.8 and 0.6, and squares 0.64² and 0.36².
+    two = np.array([[0.64, 0.36]])
+    np.testing.assert_allclose(routing.temper(two, 2.0), [[8 / 14, 6 / 14]])
+    squares = np.array([[0.4096, 0.1296]]) / 0.5392
+    np.testing.assert_allclose(routing.temper(two, 0.5), squares)
+    assert routing.temper(two, 1.0) is two
+
+
+@given(
+    temperature=st.floats(0.01, 100),
+    logits=st.lists(st.floats(-50, 50, width=32), min_size=1, max_size=5),
+)
+def test_a_temperature_divides_the_logits(temperature, logits):
+    logits = np.array([logits])
+    softmax = special.softmax(logits, axis=1)
+
+    found = routing.temper(softmax, temperature)
+
+    expected = special.softmax(logits / temperature, axis=1)
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    assert found.sum() == pytest.approx(1)
+
+
+def test_what_is_0_stays_0_and_what_is_tiny_does_no_harm():
+    rows = np.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [1.0, 1e-38, 1e-45]])
+
+    for temperature in (0.01, 0.25, 4.0, 100.0):
+        found = routing.temper(rows.astype(np.float32), temperature)
+        assert np.isfinite(found).all()
+        assert (found[:2] == 0).tolist() == (rows[:2] == 0).tolist()
+        np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-6)
+        assert found.dtype == np.float32
+    assert routing.temper(np.zeros((0, 3)), 2.0).shape == (0, 3)
+
+
+@given(
+    tree=TREES,
+    seed=SEEDS,
+    rule=st.sampled_from(ROUTING_RULES),
+    chosen=st.sampled_from([0.3, 1.0, 2.0]),
+)
+def test_the_temperature_of_the_answer_is_the_rules(tree, seed, rule, chosen):
+    outputs = Outputs(tree, seed)
+    others = dict.fromkeys(ROUTING_RULES, 7.0)
+    tempered = Tree(tree.root, Temperatures(**{**others, rule: chosen}))
+
+    found = route(tempered, outputs, ROWS, Routing(rule))
+
+    plain = route(tree, outputs, ROWS, Routing(rule))
+    np.testing.assert_allclose(
+        found.probabilities, routing.temper(plain.probabilities, chosen)
+    )
+    np.testing.assert_array_equal(
+        found.probabilities.argmax(axis=1), plain.probabilities.argmax(axis=1)
+    )
+    np.testing.assert_array_equal(found.leaves, plain.leaves)
