@@ -9,8 +9,10 @@ from absl import flags
 
 from hierkeras import _common_flags, _training_flags
 from hierkeras._errors import UsageError
+from hierkeras._float_flag import define_float
 from hierkeras.growth import settings
 from hierkeras.growth.options import (
+    CALIBRATIONS,
     CLONE_SOURCES,
     CONFUSION_COUNTS,
     GROWTH_MODES,
@@ -59,6 +61,14 @@ _COUNTS = flags.DEFINE_enum(
     "What counts as a confusion: an image's most probable class (hard, the "
     "paper's), or its probabilities (soft).",
 )
+_CALIBRATE = flags.DEFINE_enum(
+    "calibrate",
+    "tree",
+    list(CALIBRATIONS),
+    "Whose scores are brought in line, on validation images, with how often "
+    "they are right: those of each model that is trained (nodes), of the "
+    "tree's whole answer (tree, which changes no answer), both, or none.",
+)
 _SCRATCH = flags.DEFINE_bool(
     "scratch_baseline",
     False,
@@ -93,6 +103,67 @@ _NEW_COLUMNS = flags.DEFINE_enum(
     "How softmax columns of new classes begin: random (the paper), or "
     "imprinted from the classes' mean features.",
 )
+_SHRINK = define_float(
+    "shrink",
+    1.0,
+    "Factor on the weights that a flat increment takes over; 1: as they are.",
+    lower_bound=0.01,
+    upper_bound=1.0,
+)
+_PERTURB = define_float(
+    "perturb",
+    0.0,
+    "Factor on fresh random weights that are added to them.",
+    lower_bound=0.0,
+    upper_bound=1.0,
+)
+_HEAD_EPOCHS = define_float(
+    "head_epochs",
+    0.0,
+    "Epochs in which only the softmax layer of a flat increment learns.",
+    lower_bound=0.0,
+    upper_bound=10.0**6,
+)
+_BODY_RATE = define_float(
+    "body_rate",
+    1.0,
+    "Factor on the learning rate of what a flat increment or a cloned leaf "
+    "takes over.",
+    lower_bound=1e-6,
+    upper_bound=1.0,
+)
+_LEAF_LAYERS = flags.DEFINE_integer(
+    "leaf_layers",
+    0,
+    "Layers of a cloned leaf that are trained, counted from the softmax "
+    "layer down; 0: all. With --clone_from=flat the others are the branch's, "
+    "and a served tree runs them once.",
+    lower_bound=0,
+    upper_bound=10**6,
+)
+_FLAT_DISTILLATION = define_float(
+    "flat_distillation",
+    0.0,
+    "Weight of the old model's opinion of the old classes in the loss of a "
+    "flat increment; 0: none.",
+    lower_bound=0.0,
+    upper_bound=1000.0,
+)
+_LEAF_DISTILLATION = define_float(
+    "leaf_distillation",
+    0.0,
+    "Weight of the opinion of what a cloned leaf starts from in its loss; 0: "
+    "none.",
+    lower_bound=0.0,
+    upper_bound=1000.0,
+)
+_TEMPERATURE = define_float(
+    "distillation_temperature",
+    2.0,
+    "Divides both models' logits there.",
+    lower_bound=0.01,
+    upper_bound=1000.0,
+)
 RELEARN = flags.DEFINE_bool(
     "relearn",
     False,
@@ -122,6 +193,14 @@ def job_plan(model: ModelConfig, is_photos: bool) -> JobPlan:
         leaf_epochs=_LEAF_EPOCHS.value,
         refine_epochs=_REFINE_EPOCHS.value,
         new_columns=msgspec.convert(_NEW_COLUMNS.value, NewColumns),
+        shrink=_SHRINK.value,
+        perturb=_PERTURB.value,
+        head_epochs=_HEAD_EPOCHS.value,
+        body_rate=_BODY_RATE.value,
+        leaf_layers=_LEAF_LAYERS.value,
+        flat_distillation=_FLAT_DISTILLATION.value,
+        leaf_distillation=_LEAF_DISTILLATION.value,
+        distillation_temperature=_TEMPERATURE.value,
         seed=_SEED.value,
     )
 
@@ -150,6 +229,7 @@ def growth_options(latest: Generation | None) -> GrowthOptions:
             "refine_branches": _REFINE.value,
             "routing": _common_flags.routing(recorded),
             "confusion_counts": _COUNTS.value,
+            "calibrate": _CALIBRATE.value,
             "scratch_baseline": _SCRATCH.value,
         },
         GrowthOptions,

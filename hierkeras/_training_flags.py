@@ -156,6 +156,13 @@ _AUGMENT = flags.DEFINE_enum(
     "shift_flip: each image moved by up to an eighth of its size, half of "
     "them mirrored; auto: shift_flip for photos, none for digits.",
 )
+_SMOOTHING = define_float(
+    "label_smoothing",
+    _DEFAULT.label_smoothing,
+    "Share of a label that is divided among all classes.",
+    lower_bound=0.0,
+    upper_bound=0.9,
+)
 _PRECISION = flags.DEFINE_enum(
     "precision",
     _DEFAULT.precision,
@@ -246,6 +253,7 @@ def recipe(is_photos: bool) -> spec.Recipe:
             "learning_rate_cut_factor": _CUT_FACTOR.value,
             "augmentation": augmentation,
             "precision": _PRECISION.value,
+            "label_smoothing": _SMOOTHING.value,
         },
         spec.Recipe,
     )

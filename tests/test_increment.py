@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from hierkeras import increment
@@ -26,6 +27,18 @@ def test_digits_grow_in_two_steps(digits_tree):
     assert "generation 2: 4 new classes, validation error" in result
     assert "root received 6, 7, 8, 9: clone" in result
     assert result.endswith("2 steps done\n")
+
+
+def test_each_step_calibrates_its_tree(digits_tree):
+    for number in (1, 2):
+        tree = Store(digits_tree.workdir).read(number).tree
+        chosen = msgspec.structs.astuple(tree.temperatures)
+        assert all(0.25 <= one <= 4 for one in chosen)
+        # A single leaf answers alike by every rule; two epochs teach no
+        # network to be as sure as it is right.
+        assert (len(set(chosen)) == 1) == (number == 1)
+        assert 1.0 not in chosen
+        assert {node.temperature for node in tree.nodes()} == {1.0}
 
 
 def test_run_again_it_trains_nothing_and_says_so(

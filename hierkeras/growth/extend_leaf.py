@@ -14,6 +14,7 @@ from hierkeras.growth.plan import JobPlan
 from hierkeras.growth.preview import confusion_rates
 from hierkeras.training.jobs import Jobs
 from hierkeras.tree.generation import Decision
+from hierkeras.tree.names import JobId
 from hierkeras.tree.nodes import Branch, Leaf, Node, Tree
 
 
@@ -25,6 +26,18 @@ class Grower:
     plan: JobPlan
     jobs: Jobs
     assessor: Assessor
+
+    def temperature(self, job: JobId, classes: tuple[str, ...]) -> float:
+        """The temperature of a model that was just trained."""
+        if self.options.calibrate not in ("nodes", "both"):
+            return 1.0
+        return self.assessor.temperature(job, classes)
+
+    def calibrated(self, tree: Tree) -> Tree:
+        """The step's tree, with temperatures of its whole answer if wanted."""
+        if self.options.calibrate not in ("tree", "both"):
+            return tree
+        return self.assessor.with_temperatures(tree)
 
 
 async def extend_leaf(
@@ -93,7 +106,7 @@ def superclasses(
     rates = []
     for classes in (leaf.classes, received):
         indices, true = grower.assessor.samples(classes)
-        outputs = grower.assessor.predictor.probabilities(leaf.job, indices)
+        outputs = grower.assessor.predictor.node_probabilities(leaf, indices)
         rates.append(
             confusion_rates(
                 outputs,
@@ -119,7 +132,8 @@ async def _flat_increment(
 ) -> Leaf:
     spec = grower.plan.flat(leaf.job, classes, grower.assessor.catalogue)
     await grower.jobs.run(spec, f"{leaf.name} flat")
-    return Leaf(leaf.name, classes, spec.job)
+    temperature = grower.temperature(spec.job, classes)
+    return Leaf(leaf.name, classes, spec.job, temperature)
 
 
 async def _both_increments(
@@ -134,7 +148,8 @@ async def _both_increments(
             parent.job, groups[k], grower.assessor.catalogue
         )
         await grower.jobs.run(spec, f"{name} leaf")
-        return Leaf(name, groups[k], spec.job)
+        temperature = grower.temperature(spec.job, groups[k])
+        return Leaf(name, groups[k], spec.job, temperature)
 
     flat_increment = _flat_increment(leaf, classes, grower)
     if grower.options.clone_from == "flat":
@@ -145,7 +160,13 @@ async def _both_increments(
         clones = [clone(leaf, k) for k in range(len(groups))]
         flat, *leaves = await asyncio.gather(flat_increment, *clones)
     # Figure 4: the branch is the flat model, its units summed by superclass.
-    branch = Branch(leaf.name, classes, flat.job, tuple(leaves))
+    branch = Branch(
+        leaf.name,
+        classes,
+        flat.job,
+        tuple(leaves),
+        temperature=flat.temperature,
+    )
     return grower.assessor.with_exponent(branch), flat
 
 

@@ -25,7 +25,8 @@ async def first_tree(
     """
     spec = grower.plan.from_scratch(new_classes, grower.assessor.catalogue)
     await grower.jobs.run(spec, "root first")
-    leaf = Leaf("root", new_classes, spec.job)
+    temperature = grower.temperature(spec.job, new_classes)
+    leaf = Leaf("root", new_classes, spec.job, temperature)
     tree = Tree(leaf)
     decision = Decision(
         node="root",
@@ -109,6 +110,8 @@ def distribute(
     # probability goes where, soft routing down every branch.
     widest = max((len(b.children) for b in tree.branches), default=1)
     routing = Routing("soft", widest) if counts == "soft" else Routing("hard")
+    # As sure as its models are: calibrating the answer changes no decision.
+    tree = Tree(tree.root)
     routed = route(
         tree, grower.assessor.predictor.node_probabilities, indices, routing
     )
@@ -154,7 +157,8 @@ async def refine_branches(
             branch.job, classes, grower.assessor.catalogue, refinement
         )
         await grower.jobs.run(spec, f"{branch.name} branch")
-        return BranchModel(classes, spec.job)
+        temperature = grower.temperature(spec.job, classes)
+        return BranchModel(classes, spec.job, temperature)
 
     arriving = {
         branch: tuple(

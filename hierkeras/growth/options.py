@@ -11,11 +11,13 @@ GrowthMode = Literal["compete", "flat", "clone"]
 CloneSource = Literal["previous", "flat"]
 Refinement = Literal["none", "head", "full"]
 ConfusionCounts = Literal["hard", "soft"]
+Calibration = Literal["none", "nodes", "tree", "both"]
 
 GROWTH_MODES: tuple[str, ...] = get_args(GrowthMode)
 CLONE_SOURCES: tuple[str, ...] = get_args(CloneSource)
 REFINEMENTS: tuple[str, ...] = get_args(Refinement)
 CONFUSION_COUNTS: tuple[str, ...] = get_args(ConfusionCounts)
+CALIBRATIONS: tuple[str, ...] = get_args(Calibration)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +39,9 @@ class GrowthOptions:
         confusion_counts: `hard`: a confusion is an image whose most probable
             class is another (the paper); `soft`: every image counts by its
             probabilities.
+        calibrate: Whose temperatures are chosen on validation images: those
+            of the models that a step trains (`nodes`), of the tree's whole
+            answer (`tree`), of both or of none.
         scratch_baseline: Whether to train a model of all classes from
             scratch too, for comparison.
     """
@@ -47,4 +52,5 @@ class GrowthOptions:
     refine_branches: Refinement = "head"
     routing: Routing = dataclasses.field(default_factory=Routing)
     confusion_counts: ConfusionCounts = "hard"
+    calibrate: Calibration = "tree"
     scratch_baseline: bool = False

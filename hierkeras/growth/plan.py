@@ -15,6 +15,7 @@ from hierkeras.training.spec import (
     JobSpec,
     NewColumns,
     Recipe,
+    Teacher,
     Trainable,
 )
 
@@ -30,6 +31,19 @@ class JobPlan:
         leaf_epochs: Epochs of a cloned leaf; 0: as from scratch.
         refine_epochs: Epochs of a branch's refinement; 0: as from scratch.
         new_columns: How softmax columns of new classes begin.
+        shrink: Factor on what a flat increment takes over, and
+        perturb: on the random weights that are added to it.
+        head_epochs: Epochs in which only the softmax layer of a flat
+            increment learns.
+        body_rate: Factor on the learning rate of what a flat increment or a
+            cloned leaf takes over.
+        leaf_layers: Layers of a cloned leaf that are trained, counted from
+            the softmax layer down; 0: all. The others stay those of its
+            parent, which a served tree runs once.
+        flat_distillation: Weight of the old model's opinion of the old
+            classes in a flat increment's loss.
+        leaf_distillation: Weight of its parent's opinion in a cloned leaf's.
+        distillation_temperature: Divides the logits there.
         seed: Of every job.
     """
 
@@ -39,6 +53,14 @@ class JobPlan:
     leaf_epochs: int = 0
     refine_epochs: int = 0
     new_columns: NewColumns = "random"
+    shrink: float = 1.0
+    perturb: float = 0.0
+    head_epochs: float = 0.0
+    body_rate: float = 1.0
+    leaf_layers: int = 0
+    flat_distillation: float = 0.0
+    leaf_distillation: float = 0.0
+    distillation_temperature: float = 2.0
     seed: int = 0
 
     def from_scratch(
@@ -57,17 +79,25 @@ class JobPlan:
         self, parent: str, classes: Sequence[str], catalogue: Catalogue
     ) -> JobSpec:
         """The flat increment of job `parent` to `classes`."""
-        return self._from_parent(
-            parent, classes, catalogue, self.flat_epochs, self.new_columns
+        initial = Initial(
+            parent,
+            self.new_columns,
+            shrink=self.shrink,
+            perturb=self.perturb,
+            head_epochs=self.head_epochs,
+            body_rate=self.body_rate,
         )
+        spec = self._from_parent(initial, classes, catalogue, self.flat_epochs)
+        return self._taught(spec, self.flat_distillation)
 
     def leaf(
         self, parent: str, classes: Sequence[str], catalogue: Catalogue
     ) -> JobSpec:
         """A leaf of `classes` cloned from job `parent`."""
-        return self._from_parent(
-            parent, classes, catalogue, self.leaf_epochs, self.new_columns
-        )
+        initial = Initial(parent, self.new_columns, body_rate=self.body_rate)
+        spec = self._from_parent(initial, classes, catalogue, self.leaf_epochs)
+        spec = msgspec.structs.replace(spec, top_layers=self.leaf_layers)
+        return self._taught(spec, self.leaf_distillation)
 
     def refined(
         self,
@@ -86,23 +116,17 @@ class JobPlan:
         if refinement != "full":
             trainable = "head" if refinement == "head" else "none"
             new_columns = "imprinted"
-        return self._from_parent(
-            parent,
-            classes,
-            catalogue,
-            self.refine_epochs,
-            new_columns,
-            trainable,
+        spec = self._from_parent(
+            Initial(parent, new_columns), classes, catalogue, self.refine_epochs
         )
+        return msgspec.structs.replace(spec, trainable=trainable)
 
     def _from_parent(
         self,
-        parent: str,
+        initial: Initial,
         classes: Sequence[str],
         catalogue: Catalogue,
         epochs: int,
-        new_columns: NewColumns,
-        trainable: Trainable = "all",
     ) -> JobSpec:
         return msgspec.structs.replace(
             self.from_scratch(classes, catalogue),
@@ -111,6 +135,14 @@ class JobPlan:
             recipe=msgspec.structs.replace(
                 self.recipe, max_epochs=epochs or self.recipe.max_epochs
             ),
-            initial=Initial(parent, new_columns),
-            trainable=trainable,
+            initial=initial,
         )
+
+    def _taught(self, spec: JobSpec, weight: float) -> JobSpec:
+        """A job that also keeps to the opinion of what it starts from."""
+        if not weight or spec.initial is None:
+            return spec
+        teacher = Teacher(
+            spec.initial.job, weight, self.distillation_temperature
+        )
+        return msgspec.structs.replace(spec, teacher=teacher)

@@ -42,7 +42,8 @@ async def relearn(
     async def train(leaf: Leaf) -> Leaf:
         spec = plan.leaf(leaf.job, leaf.classes, catalogue)
         await grower.jobs.run(spec, f"{leaf.name} relearnt")
-        return Leaf(leaf.name, leaf.classes, spec.job)
+        temperature = grower.temperature(spec.job, leaf.classes)
+        return Leaf(leaf.name, leaf.classes, spec.job, temperature)
 
     async def refine(branch: Branch) -> BranchModel:
         spec = plan.refined(
@@ -52,7 +53,8 @@ async def relearn(
             grower.options.refine_branches,
         )
         await grower.jobs.run(spec, f"{branch.name} branch relearnt")
-        return BranchModel(branch.classes, spec.job)
+        temperature = grower.temperature(spec.job, branch.classes)
+        return BranchModel(branch.classes, spec.job, temperature)
 
     branches = _touched_branches(changes, grower.options)
     leaves, models = await asyncio.gather(

@@ -209,7 +209,7 @@ async def _step(
         )
         old_error_before = assessor.error(latest.tree, known)
         old_error_after = assessor.error(tree, known)
-    return tree, Step(
+    return grower.calibrated(tree), Step(
         new_classes=new_classes,
         decisions=decisions,
         jobs=jobs.uses(),

@@ -186,7 +186,27 @@ def imprint(
     head.set_weights([kernel, bias])
 
 
-def set_trainable(model: keras.Model, part: str) -> None:
+def shrink_and_perturb(
+    model: keras.Model, fresh: Sequence[np.ndarray], shrink: float, noise: float
+) -> None:
+    """Moves a network that was copied towards a random one.
+
+    Ash & Adams 2020, "On Warm-Starting Neural Network Training", section 4:
+    each weight becomes `shrink` times itself plus `noise` times a fresh random
+    one. Normalisation has no random weights, and stays.
+
+    Args:
+        model: The network; changed in place.
+        fresh: Its weights as they were initialised.
+        shrink: In (0, 1]; 1 leaves the weights as they are.
+        noise: At least 0.
+    """
+    for weight, random in zip(model.weights, fresh, strict=True):
+        if weight.name == "kernel":
+            weight.assign(shrink * weight + noise * random)
+
+
+def set_trainable(model: keras.Model, part: str, top_layers: int = 0) -> None:
     """Chooses the part of a network that training changes.
 
     Frozen batch normalisation also runs in inference mode, so a frozen body
@@ -196,6 +216,9 @@ def set_trainable(model: keras.Model, part: str) -> None:
     Args:
         model: A network with a layer "logits"; changed in place.
         part: "all", "head" (the logits only) or "none".
+        top_layers: With "all", how many layers with a kernel, counted from
+            the logits down, are trained with what is above them; 0, or more
+            than there are: all.
 
     Raises:
         ValueError: `part` is none of these.
@@ -206,7 +229,13 @@ def set_trainable(model: keras.Model, part: str) -> None:
         )
     # A model that is itself frozen hides the state of its layers.
     model.trainable = True
-    for layer in model.layers:
-        layer.trainable = part == "all" or (
+    kernels = [i for i, layer in enumerate(model.layers) if _has_kernel(layer)]
+    cut = kernels[-top_layers] if 0 < top_layers <= len(kernels) else 0
+    for number, layer in enumerate(model.layers):
+        layer.trainable = (part == "all" and number >= cut) or (
             part == "head" and layer.name == HEAD
         )
+
+
+def _has_kernel(layer: keras.Layer) -> bool:
+    return any("kernel" in weight.name for weight in layer.weights)

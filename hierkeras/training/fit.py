@@ -19,6 +19,7 @@ from etils import epath
 from hierkeras.data.images import Images
 from hierkeras.training import checkpoint, schedules
 from hierkeras.training.context import Runtime
+from hierkeras.training.losses import Objective, Teaching
 from hierkeras.training.monitoring import Begun, Monitor
 from hierkeras.training.spec import Recipe
 
@@ -50,6 +51,8 @@ def fit(
     writer: tf.summary.SummaryWriter | None = None,
     checkpoint_file: epath.Path | None = None,
     rate_factor: float = 1.0,
+    start: schedules.GentleStart | None = None,
+    teaching: Teaching | None = None,
 ) -> Fitted:
     """Trains a model in place.
 
@@ -69,6 +72,8 @@ def fit(
             where the training goes on from if it is there; None: nowhere.
         rate_factor: What the recipe's learning rates are multiplied by, in
             (0, 1]. A checkpoint's, if that is less, is kept to.
+        start: How gently the layers below the softmax layer begin.
+        teaching: A model whose opinion is kept to; None: there is none.
 
     Raises:
         Diverged: If the loss is no longer a number.
@@ -79,7 +84,11 @@ def fit(
         rate_factor = min(rate_factor, saved.state.rate_factor)
     batch = recipe.batch_size
     steps = steps_per_epoch(recipe, len(training[0]))
-    compile_model(model, _slowed(recipe, rate_factor), steps, runtime)
+    objective = Objective(model, recipe.label_smoothing, teaching)
+    model = objective.model
+    compile_model(
+        model, _slowed(recipe, rate_factor), steps, runtime, objective, start
+    )
     monitor = Monitor(
         label,
         steps * batch,
@@ -239,7 +248,12 @@ def steps_per_epoch(recipe: Recipe, num_images: int) -> int:
 
 
 def compile_model(
-    model: keras.Model, recipe: Recipe, steps: int, runtime: Runtime
+    model: keras.Model,
+    recipe: Recipe,
+    steps: int,
+    runtime: Runtime,
+    objective: Objective | None = None,
+    start: schedules.GentleStart | None = None,
 ) -> None:
     """Gives a model its loss, optimizer and metric.
 
@@ -248,15 +262,18 @@ def compile_model(
         recipe: The recipe.
         steps: Steps in one epoch.
         runtime: How to run.
+        objective: What it minimises; None: the recipe's loss on labels.
+        start: How gently the layers below the softmax layer begin.
     """
     jit_compile: bool | str | None = runtime.jit_compile
     if jit_compile is None:
         jit_compile = "auto" if tf.config.list_logical_devices("GPU") else False
+    objective = objective or Objective(model, recipe.label_smoothing)
     # The optimizer's variables live where the model's do.
     with model.distribute_strategy.scope():
         model.compile(
-            optimizer=schedules.optimizer(recipe, steps),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            optimizer=schedules.optimizer(recipe, steps, start),
+            loss=objective.loss(),
+            metrics=[objective.accuracy()],
             jit_compile=jit_compile,
         )

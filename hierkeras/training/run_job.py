@@ -14,7 +14,15 @@ from scipy import special
 
 from hierkeras._errors import UserError
 from hierkeras.models import registry, surgery
-from hierkeras.training import faults, fit, results, strategy, tensorboard
+from hierkeras.training import (
+    faults,
+    fit,
+    losses,
+    results,
+    schedules,
+    strategy,
+    tensorboard,
+)
 from hierkeras.training.context import Context
 from hierkeras.training.monitoring import Diverged
 from hierkeras.training.spec import JobSpec
@@ -125,14 +133,20 @@ def _attempt(
 
 
 def _initialise(model: keras.Model, spec: JobSpec, context: Context) -> None:
-    if spec.initial is None:
+    initial = spec.initial
+    if initial is None:
         return
-    parent_classes = results.read(context.store, spec.initial.job).spec.classes
-    parent = results.load_model(context.store, spec.initial.job)
+    parent_classes = results.read(context.store, initial.job).spec.classes
+    parent = results.load_model(context.store, initial.job)
+    fresh = [np.asarray(weight) for weight in model.weights]
     new = surgery.transfer_weights(parent, model, parent_classes, spec.classes)
+    if initial.shrink != 1.0 or initial.perturb:
+        surgery.shrink_and_perturb(
+            model, fresh, initial.shrink, initial.perturb
+        )
     # A scale needs two old columns; with fewer, random is all there is.
     num_old = len(spec.classes) - len(new)
-    if spec.initial.new_columns == "imprinted" and new and num_old >= 2:
+    if initial.new_columns == "imprinted" and new and num_old >= 2:
         _imprint(model, spec, new, context)
 
 
@@ -169,7 +183,7 @@ def _train(
 ) -> fit.Fitted:
     if spec.trainable == "none" or not spec.recipe.max_epochs:
         return fit.Fitted([])
-    surgery.set_trainable(model, spec.trainable)
+    surgery.set_trainable(model, spec.trainable, spec.top_layers)
     samples = {}
     for split in ("train", "validation"):
         indices = context.catalogue.indices(split, spec.classes)
@@ -189,7 +203,35 @@ def _train(
             writer=writer,
             checkpoint_file=context.store.checkpoint(spec.job),
             rate_factor=rate_factor,
+            start=_start(model, spec),
+            teaching=_teaching(spec, context),
         )
+
+
+def _start(model: keras.Model, spec: JobSpec) -> schedules.GentleStart | None:
+    initial = spec.initial
+    if initial is None or (initial.head_epochs, initial.body_rate) == (0, 1):
+        return None
+    head = model.get_layer(surgery.HEAD).trainable_variables
+    return schedules.GentleStart(head, initial.head_epochs, initial.body_rate)
+
+
+def _teaching(spec: JobSpec, context: Context) -> losses.Teaching | None:
+    teacher = spec.teacher
+    if teacher is None:
+        return None
+    its_classes = results.read(context.store, teacher.job).spec.classes
+    its_column = {name: column for column, name in enumerate(its_classes)}
+    return losses.Teaching(
+        results.load_model(context.store, teacher.job),
+        [
+            (column, its_column[name])
+            for column, name in enumerate(spec.classes)
+            if name in its_column
+        ],
+        teacher.weight,
+        teacher.temperature,
+    )
 
 
 @contextlib.contextmanager

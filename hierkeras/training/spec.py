@@ -23,6 +23,19 @@ Trainable = Literal["all", "head", "none"]
 NewColumns = Literal["random", "imprinted"]
 
 
+# Fields that specs did not always have, and what a spec without one means.
+# That is not hashed, so that a new field changes no job's id.
+_LATER: dict[str, object] = {
+    "label_smoothing": 0.0,
+    "shrink": 1.0,
+    "perturb": 0.0,
+    "head_epochs": 0.0,
+    "body_rate": 1.0,
+    "top_layers": 0,
+    "teacher": None,
+}
+
+
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a model is trained.
 
@@ -54,6 +67,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         augmentation: `shift_flip` moves each image by up to an eighth of its
             size and mirrors half of them; `none`.
         precision: Keras dtype policy.
+        label_smoothing: Share of a label, in [0, 1), that is divided among
+            all classes (Szegedy et al. 2016, section 7,
+            https://arxiv.org/abs/1512.00567).
     """
 
     schedule: Schedule = "adaptive"
@@ -72,20 +88,53 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     learning_rate_cut_factor: float = 10.0
     augmentation: Augmentation = "none"
     precision: Precision = "float32"
+    label_smoothing: float = 0.0
 
 
 class Initial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The model that a job starts from.
+    """The model that a job starts from, and how.
 
     Args:
         job: Id of the job that made it.
         new_columns: How softmax columns of classes that it lacks begin:
             `random`, or `imprinted` from the classes' mean features (Qi et
             al. 2018).
+        shrink: Factor, in (0, 1], on the weights that are taken over, and
+        perturb: factor, at least 0, on fresh random weights that are added
+            to them: shrink and perturb (Ash & Adams 2020, section 4,
+            https://arxiv.org/abs/1910.08475).
+        head_epochs: Epochs in which only the softmax layer learns, before
+            all does: linear probing, then fine-tuning (Kumar et al. 2022,
+            https://arxiv.org/abs/2202.10054).
+        body_rate: Factor, in (0, 1], on the learning rate of what is below
+            the softmax layer.
     """
 
     job: JobId
     new_columns: NewColumns = "random"
+    shrink: float = 1.0
+    perturb: float = 0.0
+    head_epochs: float = 0.0
+    body_rate: float = 1.0
+
+
+class Teacher(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A model whose opinion of the classes that it knows is kept to.
+
+    Learning without forgetting (Li & Hoiem 2017,
+    https://arxiv.org/abs/1606.09282): the loss gains the cross-entropy, over
+    the classes that both know, with the teacher's softened probabilities
+    (Hinton et al. 2015, https://arxiv.org/abs/1503.02531).
+
+    Args:
+        job: Id of the job that made it.
+        weight: Of that loss beside the labels', greater than 0.
+        temperature: Divides both models' logits in it, greater than 0.
+    """
+
+    job: JobId
+    weight: float
+    temperature: float
 
 
 class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,6 +148,10 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         initial: What it starts from; None: random weights.
         trainable: Which part is trained: `all`, `head` (the softmax layer)
             or `none`.
+        top_layers: With `all`, how many layers, counted from the softmax
+            layer down, are trained; 0: every one. Normalisation counts with
+            the layer before it.
+        teacher: A model whose opinion is kept to; None: there is none.
         seed: Of initialisation, order and augmentation.
     """
 
@@ -108,12 +161,19 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: str
     initial: Initial | None = None
     trainable: Trainable = "all"
+    top_layers: int = 0
+    teacher: Teacher | None = None
     seed: int = 0
 
     @property
     def job(self) -> str:
         """The job id: 16 hexadecimal digits of the spec's hash."""
-        canonical = msgspec.json.encode(self, order="deterministic")
+        content = msgspec.to_builtins(self)
+        for part in (content, content["recipe"], content["initial"] or {}):
+            for name, default in _LATER.items():
+                if name in part and part[name] == default:
+                    del part[name]
+        canonical = msgspec.json.encode(content)
         return hashlib.sha256(canonical).hexdigest()[:16]
 
     @property

@@ -1,9 +1,11 @@
 import asyncio
 
+import msgspec
 import pytest
 
 from hierkeras.growth.incremental import distribute, incremental
 from hierkeras.training import results
+from hierkeras.tree.nodes import Temperatures, Tree
 
 
 @pytest.mark.parametrize("counts", ["hard", "soft"])
@@ -84,3 +86,59 @@ def test_a_leaf_below_branches_becomes_a_branch(
         }
     assert after.path("root.1.2")[-1] == before.path("root.1.2")[-1]
     assert after.path("root.2")[-1] == before.path("root.2")[-1]
+
+
+@pytest.mark.parametrize("calibrate", ["nodes", "tree"])
+def test_what_a_step_trains_is_calibrated_and_what_not_keeps_its_own(
+    trained, predictor, untrained, make_grower, calibrate
+):
+    context, cold = trained
+    alone = msgspec.structs.replace(cold.path("root.2")[-1], temperature=1.9)
+    old = msgspec.structs.replace(
+        cold.path("root.1.1")[-1], temperature=1.8
+    )  # is replaced, as the fixture's 9 looks like it or its sibling
+    sibling = msgspec.structs.replace(
+        cold.path("root.1.2")[-1], temperature=1.7
+    )
+    before = cold.replacing(
+        {"root.2": alone, "root.1.1": old, "root.1.2": sibling}
+    )
+    grower = make_grower(
+        context,
+        predictor,
+        untrained,
+        growth="clone",
+        num_superclasses=2,
+        refine_branches="none",
+        calibrate=calibrate,
+    )
+
+    after, (decision,) = asyncio.run(incremental(before, ("9",), grower))
+
+    grown = Tree(decision.clone)
+    assert after.path("root.2")[-1] == alone
+    trained_here = [*grown.nodes(), *after.path(decision.node)]
+    for node in trained_here:
+        expected = (
+            grower.assessor.temperature(node.job, node.classes)
+            if calibrate == "nodes"
+            else 1.0
+        )
+        assert node.temperature == expected
+    assert decision.flat.temperature == grown.root.temperature
+    is_calibrated = {node.temperature for node in trained_here} != {1.0}
+    assert is_calibrated == (calibrate == "nodes")
+
+
+def test_a_trees_temperature_changes_no_distribution(
+    trained, predictor, untrained, make_grower
+):
+    context, tree = trained
+    warm = Tree(tree.root, Temperatures(hard=4.0, soft=4.0, fused=4.0))
+    asked = []
+    for each in (tree, warm):
+        grower = make_grower(
+            context, predictor, untrained, confusion_counts="soft"
+        )
+        asked.append(distribute(each, ("9", "2"), grower))
+    assert asked[0] == asked[1]

@@ -8,7 +8,7 @@ from hierkeras.data import registry
 from hierkeras.data.source import DataConfig
 from hierkeras.growth.plan import JobPlan
 from hierkeras.models.registry import ModelConfig
-from hierkeras.training.spec import Initial, Recipe
+from hierkeras.training.spec import Initial, Recipe, Teacher
 
 CLASSES = ("3", "1", "4")
 PLAN = JobPlan(
@@ -76,6 +76,38 @@ def test_new_columns_of_a_body_that_stays_are_imprinted(
     spec = PLAN.refined("parent", CLASSES, catalogue, refinement)
 
     assert (spec.trainable, spec.initial.new_columns) == (trainable, columns)
+
+
+def test_what_is_asked_of_increments_reaches_their_specs(catalogue):
+    plan = dataclasses.replace(
+        PLAN,
+        shrink=0.6,
+        perturb=0.1,
+        head_epochs=2.0,
+        body_rate=0.3,
+        leaf_layers=3,
+        flat_distillation=1.0,
+        leaf_distillation=0.5,
+        distillation_temperature=4.0,
+    )
+
+    flat = plan.flat("parent", CLASSES, catalogue)
+    leaf = plan.leaf("parent", CLASSES, catalogue)
+    refined = plan.refined("parent", CLASSES, catalogue, "full")
+
+    assert flat.initial == Initial(
+        "parent", shrink=0.6, perturb=0.1, head_epochs=2.0, body_rate=0.3
+    )
+    assert flat.teacher == Teacher("parent", 1.0, 4.0)
+    assert flat.top_layers == 0
+    assert leaf.initial == Initial("parent", body_rate=0.3)
+    assert leaf.teacher == Teacher("parent", 0.5, 4.0)
+    assert leaf.top_layers == 3
+    assert refined.initial == Initial("parent")
+    assert refined.teacher is None
+    assert plan.from_scratch(CLASSES, catalogue) == PLAN.from_scratch(
+        CLASSES, catalogue
+    )
 
 
 def test_jobs_differ_where_anything_that_decides_them_does(catalogue):

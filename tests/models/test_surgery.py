@@ -7,6 +7,7 @@ from hierkeras.models.surgery import (
     feature_extractor,
     imprint,
     set_trainable,
+    shrink_and_perturb,
     transfer_weights,
 )
 
@@ -225,3 +226,50 @@ def test_parts_can_be_chosen_in_any_order():
     assert len(model.trainable_variables) == everything
     with pytest.raises(ValueError, match="'body': expected one of all, head"):
         set_trainable(model, "body")
+
+
+def test_top_layers_are_counted_from_the_logits_with_their_normalisation():
+    model = small(3)
+    names = [layer.name for layer in model.layers]
+    set_trainable(model, "all", top_layers=2)
+    frozen = model.get_layer("stage1_1_conv").trainable_variables
+    assert frozen == []
+    trained = [layer.name for layer in model.layers if layer.trainable]
+    assert trained == names[names.index("stage1_2_conv") :]
+    assert "stage1_2_norm" in trained
+    before = model.get_weights()
+
+    fit(model)
+
+    kept = [
+        np.array_equal(a, b)
+        for a, b in zip(before, model.get_weights(), strict=True)
+    ]
+    first = next(i for i, same in enumerate(kept) if not same)
+    # Kernel, gamma, beta, mean and variance; then those of the logits.
+    assert kept[:first] == [True] * (len(kept) - 7)
+    assert not any(kept[first:])
+
+
+@pytest.mark.parametrize("top_layers", [0, 4, 99])
+def test_as_many_top_layers_as_there_are_is_all(top_layers):
+    model = small(3)
+    everything = len(model.trainable_variables)
+    set_trainable(model, "all", top_layers)
+    assert len(model.trainable_variables) == everything
+
+
+def test_shrinking_and_perturbing_moves_kernels_only(trained):
+    model = small(3)
+    fresh = [np.array(weight) for weight in model.weights]
+    transfer_weights(trained, model, CLASSES, CLASSES)
+
+    shrink_and_perturb(model, fresh, 0.4, 0.1)
+
+    for old, new, random in zip(
+        trained.weights, model.weights, fresh, strict=True
+    ):
+        expected = np.asarray(old)
+        if new.name == "kernel":
+            expected = 0.4 * expected + 0.1 * random
+        np.testing.assert_allclose(np.asarray(new), expected, rtol=1e-5)

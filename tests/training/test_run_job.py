@@ -11,7 +11,7 @@ from hierkeras.models.surgery import feature_extractor
 from hierkeras.training import results
 from hierkeras.training.fit import steps_per_epoch
 from hierkeras.training.run_job import measure, run_job
-from hierkeras.training.spec import Initial
+from hierkeras.training.spec import Initial, Teacher
 
 MORE_CLASSES = ("4", "0", "1", "2", "3")
 PAIR = ("0", "1")
@@ -152,6 +152,52 @@ def test_training_the_head_leaves_the_body_alone(trained, make_spec):
     assert_identical(new_body, body)
     assert (new_kernel != kernel).all()
     assert result.images_swept > 0
+
+
+def test_a_leaf_of_top_layers_shares_its_parents_trunk(trained, make_spec):
+    context, parent = trained
+    spec = make_spec(
+        context, ("0", "2"), initial=Initial(parent.job), top_layers=2
+    )
+
+    result = run_job(spec, "root.1 leaf", context)
+
+    body, _, _ = layers(context, parent.job)
+    new_body, _, _ = layers(context, result.job)
+    top = 5  # the last convolution and its normalisation
+    assert_identical(new_body[:-top], body[:-top])
+    assert all(
+        (a != b).any()
+        for a, b in zip(new_body[-top:], body[-top:], strict=True)
+    )
+
+
+def test_everything_that_can_be_asked_of_a_flat_increment(trained, make_spec):
+    context, parent = trained
+    initial = Initial(
+        parent.job,
+        "imprinted",
+        shrink=0.8,
+        perturb=0.1,
+        head_epochs=1.0,
+        body_rate=0.5,
+    )
+    spec = make_spec(
+        context,
+        MORE_CLASSES,
+        recipe={"max_epochs": 2, "label_smoothing": 0.1},
+        initial=initial,
+        teacher=Teacher(parent.job, 1.0, 2.0),
+    )
+
+    result = run_job(spec, "root flat", context)
+
+    assert result.epochs == 2 and result.measured.top1_error < 0.5
+    again = results.read(context.store, spec.job)
+    assert again.spec == spec
+    # The model that is kept answers for the student alone.
+    model = results.load_model(context.store, spec.job)
+    assert model.output_shape == (None, len(MORE_CLASSES))
 
 
 def test_a_model_without_an_opinion_is_wrong(trained, make_spec):

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from hierkeras.models.registry import ModelConfig
-from hierkeras.training.spec import Initial, JobSpec, Recipe
+from hierkeras.training.spec import Initial, JobSpec, Recipe, Teacher
 
 SPEC = JobSpec(
     classes=("cat", "dog"),
@@ -23,6 +23,8 @@ SPEC_CHANGES = {
     "data": "1" * 64,
     "initial": None,
     "trainable": "head",
+    "top_layers": 2,
+    "teacher": Teacher("0123456789abcdef", 1.0, 2.0),
     "seed": 1,
 }
 RECIPE_CHANGES = {
@@ -42,6 +44,7 @@ RECIPE_CHANGES = {
     "learning_rate_cut_factor": 5.0,
     "augmentation": "shift_flip",
     "precision": "mixed_bfloat16",
+    "label_smoothing": 0.1,
 }
 MODEL_CHANGES = {
     "backbone": "small_resnet",
@@ -50,7 +53,14 @@ MODEL_CHANGES = {
     "dropout": 0.1,
     "backbone_weights": "weights.h5",
 }
-INITIAL_CHANGES = {"job": "fedcba9876543210", "new_columns": "imprinted"}
+INITIAL_CHANGES = {
+    "job": "fedcba9876543210",
+    "new_columns": "imprinted",
+    "shrink": 0.5,
+    "perturb": 0.1,
+    "head_epochs": 1.0,
+    "body_rate": 0.5,
+}
 
 
 def test_the_id_of_a_spec_never_changes():
@@ -122,3 +132,12 @@ def _replace(value, **changes):
         else msgspec.structs.replace
     )
     return replace(value, **changes)
+
+
+def test_a_later_field_at_its_default_is_not_hashed_whatever_its_object():
+    recipe = Recipe(label_smoothing=float("0.0"))
+    initial = Initial(SPEC.initial.job, shrink=float("1"), perturb=-0.0)
+
+    same = msgspec.structs.replace(SPEC, recipe=recipe, initial=initial)
+
+    assert same.job == SPEC.job

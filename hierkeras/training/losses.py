@@ -1,0 +1,205 @@
+"""What a training minimises."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import keras
+from keras import ops
+
+
+class SmoothedCrossEntropy(keras.losses.Loss):
+    """Cross-entropy with labels that are a little uncertain, in nats.
+
+    Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7,
+    https://arxiv.org/abs/1512.00567.
+
+    Args:
+        label_smoothing: Share of a label, in [0, 1), that is divided among
+            all classes.
+    """
+
+    def __init__(self, label_smoothing: float) -> None:
+        super().__init__(name="smoothed_cross_entropy")
+        self.label_smoothing = label_smoothing
+
+    def call(
+        self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor
+    ) -> keras.KerasTensor:
+        """The loss of each image.
+
+        Args:
+            y_true: int tensor of shape (n,) or (n, 1), the labels.
+            y_pred: float tensor of shape (n, c), logits.
+
+        Returns:
+            float tensor of shape (n,).
+        """
+        labels = ops.reshape(y_true, (-1,))
+        own = ops.sparse_categorical_crossentropy(
+            labels, y_pred, from_logits=True
+        )
+        every = -ops.mean(ops.log_softmax(y_pred, axis=-1), axis=-1)
+        share = self.label_smoothing
+        return (1.0 - share) * own + share * every
+
+
+class TaughtLoss(keras.losses.Loss):
+    """A loss on labels, and on a teacher's opinion of some classes, in nats.
+
+    Li & Hoiem 2017, "Learning without Forgetting", equation 2, with the factor
+    T^2 of Hinton et al. 2015, section 2, which keeps the weight's meaning.
+
+    Args:
+        labels_loss: Of the student's logits.
+        num_classes: Of the student.
+        student_columns: Its columns of the classes that both know.
+        teacher_columns: The teacher's, in the same order.
+        weight: Of the teacher's opinion.
+        temperature: Divides both models' logits there.
+    """
+
+    def __init__(
+        self,
+        labels_loss: keras.losses.Loss,
+        num_classes: int,
+        student_columns: Sequence[int],
+        teacher_columns: Sequence[int],
+        weight: float,
+        temperature: float,
+    ) -> None:
+        super().__init__(name="taught")
+        self.labels_loss = labels_loss
+        self.num_classes = num_classes
+        self.student_columns = list(student_columns)
+        # Among the logits of both.
+        self.teacher_columns = [num_classes + k for k in teacher_columns]
+        self.weight = weight
+        self.temperature = temperature
+
+    def call(
+        self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor
+    ) -> keras.KerasTensor:
+        """The loss of each image.
+
+        Args:
+            y_true: int tensor of shape (n,) or (n, 1), the labels.
+            y_pred: float tensor of shape (n, c + t): the student's logits,
+                then the teacher's.
+
+        Returns:
+            float tensor of shape (n,).
+        """
+        own = ops.take(y_pred, self.student_columns, axis=-1)
+        taught = ops.take(y_pred, self.teacher_columns, axis=-1)
+        opinion = ops.softmax(taught / self.temperature, axis=-1)
+        kept = -ops.sum(
+            opinion * ops.log_softmax(own / self.temperature, axis=-1), axis=-1
+        )
+        logits = y_pred[..., : self.num_classes]
+        return (
+            self.labels_loss.call(y_true, logits)
+            + self.weight * self.temperature**2 * kept
+        )
+
+
+class FirstColumnsAccuracy(keras.metrics.SparseCategoricalAccuracy):
+    """Accuracy of the student, whose logits come before the teacher's.
+
+    Args:
+        num_classes: Of the student.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(name="accuracy")
+        self.num_classes = num_classes
+
+    def update_state(
+        self,
+        y_true: keras.KerasTensor,
+        y_pred: keras.KerasTensor,
+        sample_weight: keras.KerasTensor | None = None,
+    ) -> None:
+        """As `SparseCategoricalAccuracy`."""
+        logits = y_pred[..., : self.num_classes]
+        super().update_state(y_true, logits, sample_weight)
+
+
+@dataclasses.dataclass(frozen=True)
+class Teaching:
+    """A model whose opinion of some classes a training keeps to.
+
+    Args:
+        model: The teacher, from the same images to logits.
+        columns: For each class that both know, the student's column and the
+            teacher's.
+        weight: Of the teacher's opinion beside the labels.
+        temperature: Divides both models' logits.
+    """
+
+    model: keras.Model
+    columns: Sequence[tuple[int, int]]
+    weight: float
+    temperature: float
+
+
+class Objective:
+    """What a training minimises, and of which network.
+
+    Args:
+        student: The network to train, from images to logits.
+        label_smoothing: Share of a label that is divided among all classes.
+        teaching: A teacher; None: there is none.
+
+    Attributes:
+        model: What to compile and fit: the student, or a network that shares
+            its weights and answers with both models' logits.
+    """
+
+    def __init__(
+        self,
+        student: keras.Model,
+        label_smoothing: float = 0.0,
+        teaching: Teaching | None = None,
+    ) -> None:
+        self._num_classes = student.output_shape[-1]
+        self._label_smoothing = label_smoothing
+        self._teaching = teaching
+        self.model = student
+        if teaching is not None:
+            with student.distribute_strategy.scope():
+                self.model = _beside(student, teaching.model)
+
+    def loss(self) -> keras.losses.Loss:
+        """The loss, which Keras reports as `loss`."""
+        on_labels: keras.losses.Loss = (
+            SmoothedCrossEntropy(self._label_smoothing)
+            if self._label_smoothing
+            else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        )
+        if self._teaching is None:
+            return on_labels
+        return TaughtLoss(
+            on_labels,
+            self._num_classes,
+            [own for own, _ in self._teaching.columns],
+            [its for _, its in self._teaching.columns],
+            self._teaching.weight,
+            self._teaching.temperature,
+        )
+
+    def accuracy(self) -> keras.metrics.Metric:
+        """The metric, which Keras reports as `accuracy`."""
+        if self._teaching is None:
+            return keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+        return FirstColumnsAccuracy(self._num_classes)
+
+
+def _beside(student: keras.Model, teacher: keras.Model) -> keras.Model:
+    # Keras wants the names of the two to differ.
+    teacher = keras.Model(teacher.input, teacher.output, name="teacher")
+    teacher.trainable = False
+    images = keras.Input(student.input_shape[1:], dtype="float32")
+    both = [student(images), teacher(images, training=False)]
+    return keras.Model(images, ops.concatenate(both, axis=-1))

@@ -1,0 +1,103 @@
+"""What a training minimises, against hand-worked sums."""
+
+import keras
+import numpy as np
+import pytest
+
+from hierkeras.training.losses import (
+    Objective,
+    SmoothedCrossEntropy,
+    TaughtLoss,
+    Teaching,
+)
+
+LOG2, LOG3 = np.log(2), np.log(3)
+# Softmax 1/4, 1/4, 1/2.
+LOGITS = np.log(np.array([[1.0, 1.0, 2.0]], "f"))
+LABELS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [
+        (0.0, LOG2),
+        # Of the share, a third goes to each class.
+        (0.3, 0.7 * LOG2 + 0.3 * (2 * LOG2 + 2 * LOG2 + LOG2) / 3),
+    ],
+)
+def test_smoothing_divides_a_share_among_all_classes(share, expected):
+    loss = SmoothedCrossEntropy(share)(np.array([2]), LOGITS)
+
+    assert float(loss) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("labels", [[2], [[2]]])
+def test_a_teacher_counts_over_the_classes_that_both_know(labels):
+    # It knows the student's classes 2 and 0, in this order, and a third.
+    teacher = np.log(np.array([[3.0, 1.0, 9.0]], "f"))
+    both = np.concatenate([LOGITS, teacher], axis=1)
+
+    loss = TaughtLoss(LABELS, 3, [0, 2], [1, 0], weight=0.5, temperature=1.0)
+
+    # Of these two it says 1/4 and 3/4, the student 1/3 and 2/3.
+    kept = 0.25 * LOG3 + 0.75 * (LOG3 - LOG2)
+    assert float(loss(np.array(labels), both)) == pytest.approx(
+        LOG2 + 0.5 * kept, rel=1e-6
+    )
+
+
+def test_temperature_softens_both_and_keeps_the_weight():
+    teacher = np.log(np.array([[16.0, 1.0]], "f"))
+    student = np.log(np.array([[1.0, 1.0]], "f"))
+    both = np.concatenate([student, teacher], axis=1)
+
+    loss = TaughtLoss(LABELS, 2, [0, 1], [0, 1], weight=1.0, temperature=2.0)
+
+    # Softened it says 4/5 and 1/5; the student stays at a half each.
+    assert float(loss(np.array([0]), both)) == pytest.approx(LOG2 + 4 * LOG2)
+
+
+def network(num_classes):
+    images = keras.Input((2, 2, 3))
+    features = keras.layers.Flatten()(images)
+    features = keras.layers.BatchNormalization(momentum=0.5)(features)
+    features = keras.layers.Dropout(0.1)(features)
+    return keras.Model(
+        images, keras.layers.Dense(num_classes, name="logits")(features)
+    )
+
+
+def test_a_teacher_stays_as_it_is_and_the_student_learns_from_it():
+    keras.utils.set_random_seed(0)
+    student, teacher = network(3), network(2)
+    before = [np.array(w) for w in teacher.weights]
+    own = [np.array(w) for w in student.weights]
+    teaching = Teaching(teacher, [(0, 1), (1, 0)], 100.0, 1.0)
+    objective = Objective(student, teaching=teaching)
+    model = objective.model
+    model.compile(
+        keras.optimizers.SGD(0.003),
+        objective.loss(),
+        metrics=[objective.accuracy()],
+    )
+    images = np.random.default_rng(0).normal(size=(64, 2, 2, 3)).astype("f")
+
+    def opinions():
+        theirs, ours = (
+            np.asarray(m(images, training=False)) for m in (teacher, student)
+        )
+        return theirs[:, 1] - theirs[:, 0], ours[:, 0] - ours[:, 1]
+
+    start = np.corrcoef(*opinions())[0, 1]
+    history = model.fit(
+        images, np.zeros(64, int), epochs=30, batch_size=16, verbose=0
+    )
+
+    for one, other in zip(before, teacher.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert any(
+        (a != np.asarray(b)).any()
+        for a, b in zip(own, student.weights, strict=True)
+    )
+    assert np.corrcoef(*opinions())[0, 1] > max(0.9, start)
+    assert set(history.history) == {"accuracy", "loss"}
