@@ -29,14 +29,17 @@ def forward_cost(model: keras.Model) -> Cost:
     convention of the literature, which leaves out elementwise work.
 
     Args:
-        model: A network with one input, whose images have a fixed size.
+        model: A network, or a part of one; its inputs have fixed sizes.
 
     Returns:
         The cost for one image.
     """
-    images = tf.TensorSpec((1, *model.input_shape[1:]), model.input.dtype)
+    inputs = keras.tree.map_structure(
+        lambda tensor: tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype),
+        model.input,
+    )
     trace = tf.function(lambda x: model(x, training=False), autograph=False)
-    operations = trace.get_concrete_function(images).graph.get_operations()
+    operations = trace.get_concrete_function(inputs).graph.get_operations()
     return Cost(
         parameters=model.count_params(),
         flops=2 * sum(_multiply_adds(operation) for operation in operations),

@@ -1,0 +1,292 @@
+"""`tools/study.py`, which is no part of the package."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from etils import epath
+
+from hierkeras._errors import UsageError
+from hierkeras.growth.plan import JobPlan
+from hierkeras.models.registry import ModelConfig
+from hierkeras.training.spec import Recipe
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "tools"))
+
+from study_parts import contenders, records, reporting  # noqa: E402
+from study_parts.contenders import (  # noqa: E402
+    CONTENDERS,
+    Ensemble,
+    Grown,
+    Scratch,
+)
+
+PLAN = JobPlan(ModelConfig("small_cnn", 32), Recipe(max_epochs=20), seed=7)
+
+
+def reading(validation_error=0.5, test_error=0.5, batches=(0.5, 0.5)):
+    return records.Reading(
+        validation_error=validation_error,
+        test_error=test_error,
+        top5_error=0.1,
+        calibration_error=0.05,
+        old_error=0.5,
+        new_error=0.5,
+        batch_accuracies=batches,
+        flops=10.0,
+        unshared_flops=10.0,
+    )
+
+
+def step(readings, jobs, points=(), num_classes=10):
+    return records.StepRecord(
+        num_classes=num_classes,
+        jobs=jobs,
+        seconds=1.0,
+        tree=None,
+        num_leaves=1,
+        parameters=100,
+        unshared_parameters=100,
+        readings=readings,
+        curves=(records.Curve("root flat", points),) if points else (),
+    )
+
+
+def record(name, seed, readings, jobs, points=()):
+    first = step({"one": reading(batches=(0.6,))}, {"m0": 30}, num_classes=5)
+    last = step(readings, jobs, points)
+    return records.Record("{}", name, seed, (first, last))
+
+
+def study():
+    """Two seeds; scratch sweeps 100 images, the tree 90 and 92."""
+    scratch = [
+        record("scratch", seed, {"one": reading(0.5, error)}, {"a": 100})
+        for seed, error in ((0, 0.50), (1, 0.60))
+    ]
+    flat = [
+        record("flat-40", seed, {"one": reading()}, {"b": 40}, points)
+        for seed, points in (
+            (0, ((20, 0.6), (40, 0.5))),
+            (1, ((20, 0.6), (40, 0.51))),
+        )
+    ]
+    tree = [
+        record(
+            "tree",
+            seed,
+            {
+                "hard": reading(0.48, error - 0.1),
+                "fused 1": reading(0.46, error),
+            },
+            {"b": 40, "c": leaves},
+        )
+        for seed, error, leaves in ((0, 0.46, 50), (1, 0.54, 52))
+    ]
+    return {"scratch": scratch, "flat-40": flat, "tree": tree}
+
+
+def row(name, routing="one"):
+    return next(
+        found
+        for found in reporting.rows(study())
+        if (found.contender, found.routing) == (name, routing)
+    )
+
+
+@pytest.mark.parametrize(
+    ("share", "max_epochs", "expected"),
+    [(0.3, 20, 6), (0.55, 20, 11), (0.45, 20, 9), (0.5, 15, 7), (0.3, 1, 1)],
+)
+def test_epochs_stay_within_the_share(share, max_epochs, expected):
+    assert contenders.epochs(share, max_epochs) == expected
+
+
+def test_images_to_reach_are_the_first_that_do():
+    points = ((10, 0.8), (20, 0.5), (30, 0.6), (40, 0.4))
+    assert records.images_to_reach(points, 0.5) == 20
+    assert records.images_to_reach(points, 0.45) == 40
+    assert records.images_to_reach(points, 0.3) is None
+
+
+def test_spread_is_of_a_sample():
+    found = records.spread([0.1, 0.2, 0.3])
+    assert (found.count, found.mean) == (3, pytest.approx(0.2))
+    assert found.deviation == pytest.approx(0.1)
+    assert records.spread([0.1]).deviation is None
+
+
+def test_every_contender_can_be_made():
+    for name, contender in CONTENDERS.items():
+        assert contender.name == name
+        if isinstance(contender, Ensemble):
+            assert set(contender.members) <= set(CONTENDERS)
+        else:
+            contenders.apply(contender, PLAN)
+    assert contenders.choose(contenders.MAIN, CONTENDERS)
+    assert contenders.choose(contenders.STREAM, CONTENDERS)
+
+
+def test_changes_go_where_they_belong():
+    contender = Grown(
+        *("tree", 0.4, 0.6),
+        changes={
+            "shrink": 0.6,
+            "label_smoothing": 0.1,
+            "num_superclasses": 4,
+        },
+    )
+    plan, options = contenders.apply(contender, PLAN)
+    assert (plan.flat_epochs, plan.leaf_epochs, plan.shrink) == (8, 12, 0.6)
+    assert plan.recipe.label_smoothing == 0.1
+    assert (options.growth, options.num_superclasses) == ("clone", 4)
+    flat, options = contenders.apply(Grown("flat", 0.4), PLAN)
+    assert options.growth == "flat"
+    assert flat.recipe == PLAN.recipe
+
+
+def test_a_change_of_nothing_is_a_fault():
+    with pytest.raises(ValueError, match="no field 'shirnk'"):
+        contenders.apply(Grown("flat", 0.4, changes={"shirnk": 0.6}), PLAN)
+
+
+def test_another_draw_has_another_seed():
+    plan, _ = contenders.apply(Scratch("again", 0.5, draw=1), PLAN)
+    assert plan.seed != PLAN.seed
+    assert plan.recipe.max_epochs == 10
+
+
+def test_what_contenders_share_is_reckoned_once():
+    chosen = [
+        CONTENDERS[name]
+        for name in ("flat-imprinted-40", "tree4-40", "tree2-40")
+    ]
+    assert contenders.cost(chosen, CONTENDERS) == pytest.approx(1.6)
+    ensemble = [CONTENDERS["scratch"], CONTENDERS["ensemble-scratch"]]
+    assert contenders.cost(ensemble, CONTENDERS) == pytest.approx(2.0)
+
+
+def test_unknown_contenders_are_refused():
+    with pytest.raises(UsageError, match="'flt-\\*' names none; valid are"):
+        contenders.choose(["scratch", "flt-*"], CONTENDERS)
+
+
+def test_images_are_those_after_the_first_step():
+    found = row("tree", "hard")
+    assert found.images.mean == pytest.approx(0.91)
+    assert found.images_with_first.mean == pytest.approx(121)
+
+
+def test_gain_is_seed_by_seed():
+    gain = row("tree", "fused 1").gain
+    assert gain.mean == pytest.approx(0.05)
+    assert gain.deviation == pytest.approx(0.0141, abs=1e-4)
+
+
+def test_routing_is_chosen_on_validation():
+    assert row("tree", "fused 1").chosen
+    assert not row("tree", "hard").chosen  # though it errs less on test
+
+
+def test_reached_tells_in_how_many_seeds():
+    found = row("flat-40")
+    assert found.reached.mean == pytest.approx(0.4)
+    assert found.times_reached == 1
+    assert row("tree", "hard").reached is None
+
+
+def test_the_table_says_what_the_rows_do():
+    lines = reporting.table(study(), "Of two seeds.").splitlines()
+    line = next(line for line in lines if "fused 1*" in line)
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[:7] == [
+        *("tree", "fused 1*", "2", "91.0 ± 1.4 % (0)"),
+        *("46.0 ± 0.0 %", "50.0 ± 5.7 %", "5.0 ± 1.4 %"),
+    ]
+    assert "Along the stream" not in "\n".join(lines)
+
+
+def test_a_picture_is_made():
+    assert reporting.curves_png(study()).startswith(b"\x89PNG")
+
+
+def test_a_record_is_kept_unless_it_is_of_something_else(tmp_path):
+    path = epath.Path(tmp_path) / "results" / "scratch.json"
+    assert records.read(path, "{}") is None
+    kept = study()["scratch"][0]
+    records.write(path, kept)
+    assert records.read(path, "{}") == kept
+    assert records.read(path, '{"seed": 1}') is None
+    path.write_text("{}")
+    assert records.read(path, "{}") is None
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "tools/study.py", "--dataset=digits", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+@pytest.mark.parametrize(
+    ("argument", "named"),
+    [
+        ("--class_batches=10", "--class_batches"),
+        ("--class_batches=5xa,5", "--class_batches"),
+        ("--seeds=0,x", "--seeds"),
+        ("--contenders=nobody", "nobody"),
+    ],
+)
+@pytest.mark.slow
+def test_mistakes_are_told_in_a_line(argument, named):
+    done = run("--class_batches=6,4", argument)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert named in done.stderr
+
+
+FLAGS = (
+    "--class_batches=6,4",
+    "--image_size=8",
+    "--width_multiplier=0.5",
+    "--max_epochs=1",
+    "--contenders=scratch,tree2-top2-40,ensemble-flat",
+    "--format=json",
+)
+
+
+@pytest.mark.slow
+def test_digits_with_two_seeds(tmp_path):
+    out = f"--out={tmp_path}"
+    first = run(*FLAGS, "--seeds=0", out)
+    assert first.returncode == 0, first.stderr
+    done = run(*FLAGS, "--seeds=0,1", out)
+    assert done.returncode == 0, done.stderr
+    # The first seed's records are kept, and nothing of it trains again.
+    before, _, after = done.stderr.partition("seed 1: scratch")
+    assert "epoch" not in before
+    # The first network, which all share, and training from scratch.
+    assert after.count("[root first]") == 2
+    found = {
+        (row["contender"], row["routing"]): row
+        for row in json.loads(done.stdout)
+    }
+    assert {name for name, _ in found} == {
+        *("scratch", "tree2-top2-40", "ensemble-flat")
+    }
+    assert found["scratch", "one"]["seeds"] == 2
+    tree = found["tree2-top2-40", "fused 1"]
+    one = found["scratch", "one"]["flops"]["mean"]
+    assert tree["unshared_flops"]["mean"] == pytest.approx(2 * one, rel=0.01)
+    assert one < tree["flops"]["mean"] < 1.8 * one
+    assert found["ensemble-flat", "one"]["flops"]["mean"] == 2 * one
+    for name in ("table.md", "curves.png", "results.json"):
+        assert (tmp_path / name).stat().st_size
