@@ -22,6 +22,7 @@ from hierkeras.training.context import Runtime
 from hierkeras.training.losses import Objective, Teaching
 from hierkeras.training.monitoring import Begun, Monitor
 from hierkeras.training.spec import Recipe
+from hierkeras.training.tensorboard import RunWriter
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,7 @@ def fit(
     seed: int,
     label: str,
     runtime: Runtime,
-    writer: tf.summary.SummaryWriter | None = None,
+    writer: RunWriter | None = None,
     checkpoint_file: epath.Path | None = None,
     rate_factor: float = 1.0,
     start: schedules.GentleStart | None = None,
@@ -98,19 +99,12 @@ def fit(
         rate_factor=rate_factor,
     )
     schedule = _adaptive_schedule(recipe)
-    stopped, skipped = False, 0
-    if saved is not None and saved.fits(model):
-        saved.restore(model, schedule)
-        if schedule is not None and rate_factor < saved.state.rate_factor:
-            rate = model.optimizer.learning_rate
-            rate.assign(rate * (rate_factor / saved.state.rate_factor))
-        monitor.history.extend(saved.state.history)
-        stopped, skipped = saved.state.stopped, saved.state.steps
-        _tell_goes_on(label, len(monitor.history), skipped)
-    else:
+    if saved is not None and not saved.fits(model):
         saved = None
-    if saved is not None and skipped:
-        monitor.begun = Begun(skipped * batch, saved.state.learning_rate)
+    if saved is not None:
+        _go_on(saved, model, monitor, schedule, batch)
+    stopped = saved is not None and saved.state.stopped
+    skipped = saved.state.steps if saved else 0
     callbacks = [monitor, *filter(None, [schedule])]
     keeper = None
     if checkpoint_file is not None:
@@ -158,16 +152,31 @@ def fit(
     return Fitted(monitor.history, rate_factor)
 
 
+def _go_on(
+    saved: checkpoint.Saved,
+    model: keras.Model,
+    monitor: Monitor,
+    schedule: schedules.AdaptiveSchedule | None,
+    batch_size: int,
+) -> None:
+    """Brings a training to where its checkpoint was written."""
+    state = saved.state
+    saved.restore(model, schedule)
+    if schedule is not None and monitor.rate_factor < state.rate_factor:
+        rate = model.optimizer.learning_rate
+        rate.assign(rate * (monitor.rate_factor / state.rate_factor))
+    monitor.history.extend(state.history)
+    if state.steps:
+        monitor.begun = Begun(state.steps * batch_size, state.learning_rate)
+    after = f"epoch {len(state.history)}" if state.history else ""
+    if state.steps:
+        after += f"{' and ' if after else ''}{state.steps} batches"
+    print(f"[{monitor.label}] goes on after {after}", file=sys.stderr)
+
+
 def _slowed(recipe: Recipe, factor: float) -> Recipe:
     rate = recipe.initial_learning_rate * factor
     return msgspec.structs.replace(recipe, initial_learning_rate=rate)
-
-
-def _tell_goes_on(label: str, epochs: int, steps: int) -> None:
-    after = f"epoch {epochs}" if epochs else ""
-    if steps:
-        after += f"{' and ' if after else ''}{steps} batches"
-    print(f"[{label}] goes on after {after}", file=sys.stderr)
 
 
 @contextlib.contextmanager

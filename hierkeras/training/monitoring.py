@@ -11,6 +11,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from hierkeras.training.tensorboard import RunWriter
+
 # Of the loss of a guess, at which the mean of an epoch has no way back.
 _DIVERGED = 100.0
 
@@ -69,7 +71,7 @@ class Monitor(keras.callbacks.Callback):
         label: str,
         images_per_epoch: int,
         epochs: int,
-        writer: tf.summary.SummaryWriter | None = None,
+        writer: RunWriter | None = None,
         lines: bool = True,
         rate_factor: float = 1.0,
     ) -> None:
