@@ -175,8 +175,13 @@ class Checkpoint(keras.callbacks.Callback):
         return steps
 
     def close(self) -> None:
-        """Lets interruptions through again."""
-        self._deferral.cancel()
+        """Lets interruptions through again, however the training ended.
+
+        Raises:
+            KeyboardInterrupt: If one was put off, as in an epoch that turned
+                out to have diverged.
+        """
+        self._deferral.end()
 
     def _write(self) -> None:
         state = State(

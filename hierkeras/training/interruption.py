@@ -49,21 +49,15 @@ class Deferral:
         if threading.current_thread() is threading.main_thread():
             self._before = {n: signal.signal(n, self._note) for n in SIGNALS}
 
-    def cancel(self) -> None:
-        """Lets interruptions through again; forgets one that was noted."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
-        self._is_noted = False
-
     def end(self) -> None:
         """Lets interruptions through again.
 
         Raises:
             KeyboardInterrupt: If there was one since `begin`.
         """
-        is_noted = self._is_noted
-        self.cancel()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        is_noted, self._is_noted, self._before = self._is_noted, False, {}
         if is_noted:
             raise KeyboardInterrupt
 

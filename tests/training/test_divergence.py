@@ -1,11 +1,14 @@
 """A training that diverges is tried once more, at a lower rate."""
 
 import math
+import os
+import signal
 
 import pytest
 
 from hierkeras._errors import UserError
 from hierkeras.training import checkpoint, results
+from hierkeras.training.checkpoint import Checkpoint
 from hierkeras.training.monitoring import Monitor
 from hierkeras.training.run_job import run_job
 
@@ -107,3 +110,24 @@ def test_a_second_try_that_is_interrupted_stays_at_the_lower_rate(
     ]
     assert rates[2] <= rates[1] <= 0.0101
     assert result.rate_factor == 0.1
+
+
+def test_an_interruption_is_not_lost_where_the_epoch_diverges(
+    tmp_path, open_context, make_spec, diverge, monkeypatch
+):
+    context = open_context(tmp_path)
+    spec = make_spec(context, recipe=RECIPES["cosine"])
+    diverge(epoch=1, least_rate=0.0)
+    begin = Checkpoint.on_test_begin
+
+    def beginning(self, logs=None):
+        begin(self, logs)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Checkpoint, "on_test_begin", beginning)
+    before = signal.getsignal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_job(spec, "root flat", context)
+
+    assert signal.getsignal(signal.SIGINT) is before
