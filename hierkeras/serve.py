@@ -65,6 +65,7 @@ _MAX_MESSAGE_MB = flags.DEFINE_integer(
 )
 
 _GRACE_SECONDS = 5.0
+_LOOK_SECONDS = 1.0
 _NEEDED = ("tensorflow_serving", "grpc_health")
 
 
@@ -106,7 +107,11 @@ def _serve() -> None:
     try:
         server.start(_POLL_SECONDS.value)
         _say(f"listening on {_HOST.value}:{server.port}")
-        threading.Event().wait()
+        # A wait without end would sleep through a signal that the system
+        # hands to another thread: handlers run in this one only.
+        never = threading.Event()
+        while not never.wait(_LOOK_SECONDS):
+            pass
     finally:
         server.stop(_GRACE_SECONDS)
 

@@ -20,6 +20,8 @@ from hierkeras.serving.versions import Versions
 # 16 photos of 4 MB. TensorFlow Serving takes 2 GB, and every client that
 # connects may have it hold as much.
 _MAX_MESSAGE_BYTES = 64 * 2**20
+# For what is left of connections once their requests are cut off.
+_CLOSING_SECONDS = 5.0
 _SERVICES = (
     "",  # the server as a whole
     "tensorflow.serving.PredictionService",
@@ -105,7 +107,8 @@ class Server:
         """
         self._stopping.set()
         self._health.enter_graceful_shutdown()
-        self._server.stop(grace_seconds).wait()
+        # gRPC waits for connections, too; whoever keeps one must not keep us.
+        self._server.stop(grace_seconds).wait(grace_seconds + _CLOSING_SECONDS)
         if self._polling is not None:
             self._polling.join(grace_seconds)
         self.versions.close()

@@ -174,7 +174,14 @@ class Serving:
     def end(self, number: int = signal.SIGTERM) -> int:
         """Ends it by a signal, and reads the rest of what it says."""
         self.process.send_signal(number)
-        self.said += self.process.communicate(timeout=60)[1].decode()
+        try:
+            rest = self.process.communicate(timeout=60)[1]
+        except subprocess.TimeoutExpired:
+            # It says where each of its threads stands.
+            self.process.send_signal(signal.SIGABRT)
+            rest = self.process.communicate(timeout=60)[1]
+        self.said += rest.decode()
+        assert self.process.returncode != -signal.SIGABRT, self.said
         return self.process.returncode
 
 
