@@ -120,6 +120,25 @@ def feature_extractor(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, model.get_layer(HEAD).input)
 
 
+def head_alone(model: keras.Model) -> keras.Model:
+    """Returns a network of a network's logits alone, with weights of its own.
+
+    Args:
+        model: A network with a layer "logits".
+
+    Returns:
+        The model from features of shape (n, f) to logits; built under the
+        strategy of `model`. Its weights begin as that layer's.
+    """
+    head = model.get_layer(HEAD)
+    with model.distribute_strategy.scope():
+        features = keras.Input(head.input.shape[1:], dtype=head.input.dtype)
+        copy = type(head).from_config(head.get_config())
+        alone = keras.Model(features, copy(features))
+    copy.set_weights(head.get_weights())
+    return alone
+
+
 def imprint(
     model: keras.Model,
     new_columns: Sequence[int],

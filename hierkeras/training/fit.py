@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 from etils import epath
 
+from hierkeras.data.features import Features
 from hierkeras.data.images import Images
 from hierkeras.training import checkpoint, schedules
 from hierkeras.training.context import Runtime
@@ -42,7 +43,7 @@ class Fitted:
 def fit(
     model: keras.Model,
     recipe: Recipe,
-    images: Images,
+    images: Images | Features,
     training: tuple[np.ndarray, np.ndarray],
     validation: tuple[np.ndarray, np.ndarray],
     *,
@@ -54,6 +55,7 @@ def fit(
     rate_factor: float = 1.0,
     start: schedules.GentleStart | None = None,
     teaching: Teaching | None = None,
+    images_swept: int | None = None,
 ) -> Fitted:
     """Trains a model in place.
 
@@ -61,7 +63,7 @@ def fit(
         model: Gives logits of shape (n, c); built under the strategy that it
             trains under.
         recipe: How to train.
-        images: The images.
+        images: The images, or their features.
         training: Indices, int64 of shape (n,), and labels in [0, c), int32
             of shape (n,), of the images to train on.
         validation: The same of those that the schedule may look at.
@@ -75,6 +77,8 @@ def fit(
             (0, 1]. A checkpoint's, if that is less, is kept to.
         start: How gently the layers below the softmax layer begin.
         teaching: A model whose opinion is kept to; None: there is none.
+        images_swept: What the training costs, however long; None: what its
+            epochs sweep.
 
     Raises:
         Diverged: If the loss is no longer a number.
@@ -97,6 +101,7 @@ def fit(
         writer,
         lines=runtime.progress == "lines",
         rate_factor=rate_factor,
+        images_swept=images_swept,
     )
     schedule = _adaptive_schedule(recipe)
     if saved is not None and not saved.fits(model):
@@ -203,7 +208,7 @@ def _noting(
 
 
 def _looks(
-    images: Images,
+    images: Images | Features,
     samples: tuple[np.ndarray, np.ndarray],
     batch_size: int,
     seed: int,

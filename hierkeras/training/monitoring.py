@@ -64,6 +64,8 @@ class Monitor(keras.callbacks.Callback):
         writer: Where TensorBoard's scalars go; None: nowhere.
         lines: Whether to print a line an epoch.
         rate_factor: On the recipe's learning rates.
+        images_swept: What the training costs, however long; None: what its
+            epochs sweep.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Monitor(keras.callbacks.Callback):
         writer: RunWriter | None = None,
         lines: bool = True,
         rate_factor: float = 1.0,
+        images_swept: int | None = None,
     ) -> None:
         super().__init__()
         self.label = label
@@ -82,6 +85,7 @@ class Monitor(keras.callbacks.Callback):
         self.writer = writer
         self.lines = lines
         self.rate_factor = rate_factor
+        self.images_swept = images_swept
         self.history: list[dict[str, Any]] = []
         # What an earlier process left of the first epoch.
         self.begun: Begun | None = None
@@ -129,7 +133,9 @@ class Monitor(keras.callbacks.Callback):
             "images_per_second": images / seconds,
         }
 
-        swept = (epoch + 1) * self.images_per_epoch
+        swept = self.images_swept
+        if swept is None:
+            swept = (epoch + 1) * self.images_per_epoch
         self.history.append(
             {"epoch": epoch + 1, "images_swept": swept, **measured}
         )

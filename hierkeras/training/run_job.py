@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import keras
+import msgspec
 import numpy as np
 import tensorflow as tf
 from scipy import special
 
 from hierkeras._errors import UserError
+from hierkeras.data.features import Features
+from hierkeras.data.images import Images
 from hierkeras.models import registry, surgery
 from hierkeras.training import (
     faults,
@@ -184,17 +187,25 @@ def _train(
     if spec.trainable == "none" or not spec.recipe.max_epochs:
         return fit.Fitted([])
     surgery.set_trainable(model, spec.trainable, spec.top_layers)
-    samples = {}
-    for split in ("train", "validation"):
-        indices = context.catalogue.indices(split, spec.classes)
-        labels = context.catalogue.labels_among(indices, spec.classes)
-        samples[split] = indices, labels
+    samples = {
+        split: _samples(split, spec, context)
+        for split in ("train", "validation")
+    }
+    trained, recipe, images_swept = model, spec.recipe, None
+    examples: Images | Features = context.images
+    if spec.trainable == "head":
+        # What is below stays, and gives an image the same features in every
+        # epoch: each goes through the network once.
+        trained = surgery.head_alone(model)
+        recipe = msgspec.structs.replace(recipe, augmentation="none")
+        examples = _features(model, samples, spec, context)
+        images_swept = len(samples["train"][0])
     run = context.store.tensorboard / f"{label.replace(' ', '-')}-{spec.job}"
     with contextlib.closing(tensorboard.RunWriter(run)) as writer:
-        return fit.fit(
-            model,
-            spec.recipe,
-            context.images,
+        fitted = fit.fit(
+            trained,
+            recipe,
+            examples,
             samples["train"],
             samples["validation"],
             seed=spec.random_seed,
@@ -203,9 +214,37 @@ def _train(
             writer=writer,
             checkpoint_file=context.store.checkpoint(spec.job),
             rate_factor=rate_factor,
-            start=_start(model, spec),
+            start=_start(trained, spec),
             teaching=_teaching(spec, context),
+            images_swept=images_swept,
         )
+    if trained is not model:
+        model.get_layer(surgery.HEAD).set_weights(trained.get_weights())
+    return fitted
+
+
+def _samples(
+    split: str, spec: JobSpec, context: Context
+) -> tuple[np.ndarray, np.ndarray]:
+    """The images of a split, int64 of shape (n,), and their labels, int32."""
+    indices = context.catalogue.indices(split, spec.classes)
+    return indices, context.catalogue.labels_among(indices, spec.classes)
+
+
+def _features(
+    model: keras.Model,
+    samples: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    spec: JobSpec,
+    context: Context,
+) -> Features:
+    indices = np.unique(
+        np.concatenate([which for which, _ in samples.values()])
+    )
+    vectors = surgery.feature_extractor(model).predict(
+        context.images.evaluation_batches(indices, spec.recipe.batch_size),
+        verbose=0,
+    )
+    return Features(indices, vectors.astype(np.float32))
 
 
 def _start(model: keras.Model, spec: JobSpec) -> schedules.GentleStart | None:

@@ -5,6 +5,7 @@ import pytest
 from hierkeras.models.registry import BACKBONES, ModelConfig, build_model
 from hierkeras.models.surgery import (
     feature_extractor,
+    head_alone,
     imprint,
     set_trainable,
     shrink_and_perturb,
@@ -273,3 +274,20 @@ def test_shrinking_and_perturbing_moves_kernels_only(trained):
         if new.name == "kernel":
             expected = 0.4 * expected + 0.1 * random
         np.testing.assert_allclose(np.asarray(new), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("backbone", ["small_cnn", "small_resnet"])
+def test_a_head_alone_answers_from_features_as_its_network(backbone):
+    model = small(3, backbone)
+    features = feature_extractor(model)(IMAGES, training=False)
+
+    alone = head_alone(model)
+
+    np.testing.assert_allclose(alone(features), logits(model), atol=1e-5)
+
+
+def test_a_head_alone_has_weights_of_its_own(trained):
+    before = logits(trained)
+    alone = head_alone(trained)
+    alone.set_weights([np.zeros_like(weight) for weight in alone.get_weights()])
+    np.testing.assert_array_equal(logits(trained), before)

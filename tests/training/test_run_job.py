@@ -3,6 +3,7 @@
 import zipfile
 
 import h5py
+import msgspec
 import numpy as np
 import pytest
 
@@ -151,7 +152,24 @@ def test_training_the_head_leaves_the_body_alone(trained, make_spec):
     new_body, new_kernel, _ = layers(context, result.job)
     assert_identical(new_body, body)
     assert (new_kernel != kernel).all()
-    assert result.images_swept > 0
+
+
+def test_training_the_head_sweeps_each_image_once(trained, make_spec):
+    context, parent = trained
+    spec = make_spec(context, initial=Initial(parent.job), trainable="head")
+    recipe = msgspec.structs.replace(
+        spec.recipe, max_epochs=3, augmentation="shift_flip"
+    )
+    spec = msgspec.structs.replace(spec, recipe=recipe)
+
+    result = run_job(spec, "root refined", context)
+
+    images = len(context.catalogue.indices("train", spec.classes))
+    assert result.epochs == 3
+    assert result.images_swept == images
+    assert results.read_history(context.store, result.job)[-1][
+        "validation_error"
+    ] == pytest.approx(result.measured.top1_error, abs=0.02)
 
 
 def test_a_leaf_of_top_layers_shares_its_parents_trunk(trained, make_spec):
