@@ -15,6 +15,7 @@ from hierkeras.growth.options import (
     CALIBRATIONS,
     CLONE_SOURCES,
     CONFUSION_COUNTS,
+    CRITERIA,
     GROWTH_MODES,
     REFINEMENTS,
     GrowthOptions,
@@ -31,6 +32,22 @@ _GROWTH = flags.DEFINE_enum(
     list(GROWTH_MODES),
     "How a leaf with new classes grows: compete (the paper's rule: both "
     "increments, the better one stays), flat, or clone.",
+)
+_COMPETE_BY = flags.DEFINE_enum(
+    "compete_by",
+    "error",
+    list(CRITERIA),
+    "What decides between both increments: the error on validation images "
+    "(the paper's rule), or error_per_flop: the clone increment also has to "
+    "take off enough error for what it costs to run.",
+)
+_ERROR_PER_DOUBLING = define_float(
+    "error_per_doubling",
+    0.02,
+    "With --compete_by=error_per_flop, the drop of the error that each "
+    "doubling of an image's operations has to pay with.",
+    lower_bound=0.0,
+    upper_bound=1.0,
 )
 _NUM_SUPERCLASSES = flags.DEFINE_integer(
     "num_superclasses",
@@ -224,6 +241,8 @@ def growth_options(latest: Generation | None) -> GrowthOptions:
     return msgspec.convert(
         {
             "growth": _GROWTH.value,
+            "compete_by": _COMPETE_BY.value,
+            "error_per_doubling": _ERROR_PER_DOUBLING.value,
             "num_superclasses": _NUM_SUPERCLASSES.value,
             "clone_from": _CLONE_FROM.value,
             "refine_branches": _REFINE.value,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hierkeras.training.predictor import Predictor
+from hierkeras.training.predictor import CountingPredictor, Predictor
 from hierkeras.tree import nodes
 from hierkeras.tree.routing import (
     ROUTING_RULES,
@@ -85,7 +85,7 @@ def answer(
         true = labels[start : start + _CHUNK]
         by_routing = {}
         for rule in rules:
-            counted = _Counted(predictor)
+            counted = CountingPredictor(predictor)
             routed = route(
                 tree, counted, rows, dataclasses.replace(routing, rule=rule)
             )
@@ -109,18 +109,6 @@ def answer(
         own_leaf=np.concatenate([part[2] for part in parts]),
         images_run=dict(images_run),
     )
-
-
-class _Counted:
-    """Runs nodes and counts the images that each ran for."""
-
-    def __init__(self, predictor: Predictor) -> None:
-        self._predictor = predictor
-        self.images: collections.Counter[str] = collections.Counter()
-
-    def __call__(self, node: nodes.Node, rows: np.ndarray) -> np.ndarray:
-        self.images[node.name] += len(rows)
-        return self._predictor.node_probabilities(node, rows)
 
 
 def _answers(probabilities: np.ndarray, labels: np.ndarray) -> Answers:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from hierkeras._errors import UserError
 from hierkeras.analysis import contenders
 from hierkeras.analysis.answers import TreeAnswers, answer
 from hierkeras.analysis.calibration import expected_calibration_error
-from hierkeras.models.cost import Cost, forward_cost
+from hierkeras.training import sharing
 from hierkeras.training.context import Context
 from hierkeras.training.predictor import Predictor
 from hierkeras.tree import nodes
@@ -72,7 +71,8 @@ class Evaluation:
         superclasses: A row a leaf.
         contenders: What the last step trained, side by side.
         steps: What each step did and cost.
-        num_parameters: Of all models of the tree.
+        num_parameters: Of all models of the tree; what is equal in a node
+            and in one above it counts once, as a served tree runs it once.
         forward_flops_per_image: Mean along the path, a multiply-add being 2.
     """
 
@@ -135,10 +135,9 @@ def evaluate(
     new = np.isin(
         labels, [tree.classes.index(name) for name in step.new_classes]
     )
-    costs = {
-        node.name: forward_cost(predictor.model(node.job))
-        for node in tree.nodes()
-    }
+    costs = sharing.costs(
+        tree, {node.job: predictor.model(node.job) for node in tree.nodes()}
+    )
     return Evaluation(
         generation=generation.number,
         num_classes=len(tree.classes),
@@ -165,7 +164,7 @@ def evaluate(
         ),
         steps=steps,
         num_parameters=sum(cost.parameters for cost in costs.values()),
-        forward_flops_per_image=_mean_flops(
+        forward_flops_per_image=sharing.flops_per_image(
             costs, answers.images_run, len(indices)
         ),
     )
@@ -225,12 +224,3 @@ def _superclasses(
 
 def _mean(wrong: np.ndarray | None) -> float | None:
     return None if wrong is None or not wrong.size else float(wrong.mean())
-
-
-def _mean_flops(
-    costs: Mapping[str, Cost], images_run: Mapping[str, int], num_images: int
-) -> float:
-    total = sum(
-        costs[name].flops * images for name, images in images_run.items()
-    )
-    return total / num_images

@@ -64,6 +64,29 @@ class Assessor:
         wanted = np.array([column[name] for name in classes])[labels]
         return float((answers != wanted).mean())
 
+    def flops(self, tree: nodes.Tree) -> float:
+        """Operations that an image takes, a multiply-add being 2.
+
+        The mean over the validation images of the tree's classes, under the
+        routing; layers that a node shares with one above it count once, as a
+        served tree runs them.
+
+        Args:
+            tree: The tree.
+        """
+        from hierkeras.training import sharing
+        from hierkeras.training.predictor import CountingPredictor
+
+        indices, _ = self.samples(tree.classes)
+        counting = CountingPredictor(self.predictor)
+        route(tree, counting, indices, self.routing)
+        models = {
+            node.job: self.predictor.model(node.job) for node in tree.nodes()
+        }
+        return sharing.flops_per_image(
+            sharing.costs(tree, models), counting.images, len(indices)
+        )
+
     def temperature(self, job: JobId, classes: Sequence[str]) -> float:
         """The temperature of a model, on the validation images of its classes.
 

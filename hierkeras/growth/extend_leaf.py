@@ -8,6 +8,7 @@ import dataclasses
 import numpy as np
 
 from hierkeras.growth.assess import Assessor
+from hierkeras.growth.competition import compete
 from hierkeras.growth.options import GrowthOptions
 from hierkeras.growth.partition import partition
 from hierkeras.growth.plan import JobPlan
@@ -64,27 +65,20 @@ async def extend_leaf(
         flat = await _flat_increment(leaf, classes, grower)
         return flat, _forced(flat, received, grower)
     clone, flat = await _both_increments(leaf, classes, groups, grower)
-    flat_error = grower.assessor.error(Tree(flat), classes)
-    clone_error = grower.assessor.error(Tree(clone), classes)
-    # Ties go to the smaller model.
-    better = clone_error < flat_error
-    takes_clone = better or grower.options.growth == "clone"
-    relation = "<" if better else ">="
-    evidence = (
-        f"validation error of the clone increment {clone_error:.2%} "
-        f"{relation} {flat_error:.2%} of the flat increment"
-    )
-    if grower.options.growth == "clone":
-        evidence = f"--growth=clone; {evidence}"
+    verdict = compete(flat, clone, grower.assessor, grower.options)
+    is_forced = grower.options.growth == "clone"
+    takes_clone = is_forced or verdict.takes_clone
     decision = Decision(
         node=leaf.name,
         received=received,
         growth="clone" if takes_clone else "flat",
-        reason=evidence,
+        reason=("--growth=clone; " if is_forced else "") + verdict.evidence,
         flat=flat,
-        flat_error=flat_error,
+        flat_error=verdict.flat_error,
         clone=clone,
-        clone_error=clone_error,
+        clone_error=verdict.clone_error,
+        flat_flops=verdict.flat_flops,
+        clone_flops=verdict.clone_flops,
     )
     return (clone if takes_clone else flat), decision
 

@@ -8,12 +8,14 @@ from typing import Literal, get_args
 from hierkeras.tree.routing import Routing
 
 GrowthMode = Literal["compete", "flat", "clone"]
+Criterion = Literal["error", "error_per_flop"]
 CloneSource = Literal["previous", "flat"]
 Refinement = Literal["none", "head", "full"]
 ConfusionCounts = Literal["hard", "soft"]
 Calibration = Literal["none", "nodes", "tree", "both"]
 
 GROWTH_MODES: tuple[str, ...] = get_args(GrowthMode)
+CRITERIA: tuple[str, ...] = get_args(Criterion)
 CLONE_SOURCES: tuple[str, ...] = get_args(CloneSource)
 REFINEMENTS: tuple[str, ...] = get_args(Refinement)
 CONFUSION_COUNTS: tuple[str, ...] = get_args(ConfusionCounts)
@@ -27,6 +29,11 @@ class GrowthOptions:
     Args:
         growth: `compete` (Algorithm 1: the better of both increments),
             `flat` or `clone` (that one, whatever its error).
+        compete_by: What decides there: the `error` on validation images (the
+            paper), or `error_per_flop`: the clone increment also has to take
+            off enough error for what it costs to run.
+        error_per_doubling: How much, in [0, 1], for each doubling of the
+            operations of an image.
         num_superclasses: K, at least 2; 0: chosen by the eigengap of the
             confusion matrix.
         clone_from: What a clone's leaves start from: `previous`, the leaf
@@ -47,6 +54,8 @@ class GrowthOptions:
     """
 
     growth: GrowthMode = "compete"
+    compete_by: Criterion = "error"
+    error_per_doubling: float = 0.02
     num_superclasses: int = 0
     clone_from: CloneSource = "previous"
     refine_branches: Refinement = "head"

@@ -15,8 +15,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hierkeras.serving import sharing
 from hierkeras.serving.weights import Weights
+from hierkeras.training import sharing
 from hierkeras.tree import nodes, routing
 from hierkeras.tree.routing import Routing
 

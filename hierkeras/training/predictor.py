@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 
 import keras
@@ -80,3 +81,23 @@ class Predictor:
         )
         logits = model.predict(batches, verbose=0)
         return special.softmax(logits.astype(np.float32), axis=1)
+
+
+class CountingPredictor:
+    """Runs nodes, and counts the images that each ran for.
+
+    Args:
+        predictor: Runs the models.
+
+    Attributes:
+        images: Node name to number of images.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self.images: collections.Counter[str] = collections.Counter()
+
+    def __call__(self, node: nodes.Node, rows: np.ndarray) -> np.ndarray:
+        """As `Predictor.node_probabilities`."""
+        self.images[node.name] += len(rows)
+        return self._predictor.node_probabilities(node, rows)

@@ -38,7 +38,11 @@ class JobUse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reused: bool
 
 
-class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+# The flops are not written where there are none, so that the check sums of
+# older files still hold.
+class Decision(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """How one leaf grew, and why.
 
     Args:
@@ -54,6 +58,9 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         clone: The branch and leaves by clone increment; None where none was
             trained.
         clone_error: Their error, under the step's routing.
+        flat_flops: Operations that the flat increment takes for an image, a
+            multiply-add being 2; None where nothing was judged by them.
+        clone_flops: The mean of the clone increment's, on those images.
     """
 
     node: NodeName
@@ -62,8 +69,11 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str
     flat: nodes.Leaf
     flat_error: float
-    clone: nodes.Branch | None = None
-    clone_error: float | None = None
+    # Always written: a factory is no default to leave out.
+    clone: nodes.Branch | None = msgspec.field(default_factory=lambda: None)
+    clone_error: float | None = msgspec.field(default_factory=lambda: None)
+    flat_flops: float | None = None
+    clone_flops: float | None = None
 
 
 class ClassData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

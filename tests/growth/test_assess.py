@@ -113,3 +113,21 @@ def test_a_trees_temperatures_calibrate_it_and_change_no_answer(
     assert loss(after) < loss(before)
     assert warm.root == tree.root
     assert assessor.with_temperatures(warm) == warm
+
+
+def test_shared_layers_cost_an_image_once(trained, predictor):
+    context, tree = trained
+
+    def flops(node, routing):
+        assessor = Assessor(context.catalogue, predictor, routing)
+        return assessor.flops(Tree(node))
+
+    whole = Leaf("root", tree.root.classes, tree.root.job)
+    single = flops(whole, Routing())
+    features = predictor.model(tree.root.job).get_layer("logits").input.shape[1]
+    # What is below the root has its layers, but for the softmax layers: of 6
+    # and 2 classes; then of 3 and 3.
+    heads = 2 * features * (6 + 2 + 3 + 3)
+    for routing in (Routing("soft", 2), Routing("fused", 2)):
+        assert flops(tree.root, routing) == pytest.approx(single + heads)
+    assert single < flops(tree.root, Routing("hard")) < single + heads

@@ -7,6 +7,12 @@ from hierkeras.models.registry import ModelConfig
 from hierkeras.training.context import Context, ContextConfig, Runtime
 from hierkeras.training.run_job import run_job
 from hierkeras.training.spec import JobSpec, Recipe
+from tests import small_trees
+
+make_model = small_trees.make_model
+images = small_trees.images
+deep_tree = small_trees.deep_tree
+shared_tree = small_trees.shared_tree
 
 CLASSES = ("0", "1", "2", "3")
 

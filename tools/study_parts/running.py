@@ -19,8 +19,7 @@ from hierkeras.growth.incremental import first_tree, incremental
 from hierkeras.growth.plan import JobPlan
 from hierkeras.models.cost import Cost, forward_cost
 from hierkeras.models.registry import ModelConfig, build_model
-from hierkeras.serving import sharing
-from hierkeras.training import interruption, results
+from hierkeras.training import interruption, results, sharing
 from hierkeras.training.context import Context
 from hierkeras.training.executors import InlineExecutor
 from hierkeras.training.jobs import Jobs
@@ -173,10 +172,7 @@ class SeedRunner:
         unshared = {
             node.name: forward_cost(models[node.job]) for node in tree.nodes()
         }
-        shared = {
-            name: forward_cost(part.model)
-            for name, part in sharing.parts(tree, models).items()
-        }
+        shared = sharing.costs(tree, models)
         rules = READINGS if tree.branches else {ONE: READINGS["hard"]}
         store = self._context.store
         uses = [
@@ -263,8 +259,8 @@ class SeedRunner:
                 float(1.0 - wrong[batch_of == k].mean())
                 for k in range(number + 1)
             ),
-            flops=_mean_flops(shared, runs, len(wrong)),
-            unshared_flops=_mean_flops(unshared, runs, len(wrong)),
+            flops=sharing.flops_per_image(shared, runs, len(wrong)),
+            unshared_flops=sharing.flops_per_image(unshared, runs, len(wrong)),
         )
 
     def _ensemble(self, ensemble: Ensemble) -> Iterator[StepRecord]:
@@ -308,13 +304,6 @@ class SeedRunner:
                 },
                 curves=(),
             )
-
-
-def _mean_flops(
-    costs: Mapping[str, Cost], images_run: Mapping[str, int], images: int
-) -> float:
-    run = sum(costs[name].flops * n for name, n in images_run.items())
-    return run / images
 
 
 def widened(model: ModelConfig, networks: int, num_classes: int) -> ModelConfig:

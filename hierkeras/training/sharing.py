@@ -17,6 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from hierkeras.models.cost import Cost, forward_cost
 from hierkeras.tree import nodes
 
 IMAGES = "images"
@@ -58,6 +59,35 @@ def parts(
     found: dict[str, Part] = {}
     _divide(tree.root, frozenset([IMAGES]), models, found)
     return found
+
+
+def costs(
+    tree: nodes.Tree, models: Mapping[str, keras.Model]
+) -> dict[str, Cost]:
+    """What each node of a tree adds to those above it, node name to cost.
+
+    Args:
+        tree: The tree.
+        models: As of `parts`.
+    """
+    return {
+        name: forward_cost(part.model)
+        for name, part in parts(tree, models).items()
+    }
+
+
+def flops_per_image(
+    costs: Mapping[str, Cost], images_run: Mapping[str, int], num_images: int
+) -> float:
+    """The mean of the operations that an image takes.
+
+    Args:
+        costs: Node name to cost.
+        images_run: Node name to the number of images that it ran for.
+        num_images: How many there were, at least 1.
+    """
+    total = sum(costs[name].flops * n for name, n in images_run.items())
+    return total / num_images
 
 
 def _divide(
