@@ -64,6 +64,13 @@ _CLONE_FROM = flags.DEFINE_enum(
     "What cloned leaves start from: previous, the leaf before the step (the "
     "paper), or flat, its finished flat increment.",
 )
+_CONFUSION_FROM = flags.DEFINE_enum(
+    "confusion_from",
+    "previous",
+    list(CLONE_SOURCES),
+    "Whose confusion matrix is clustered: previous, that of the leaf before "
+    "the step (the paper), or flat, that of its finished flat increment.",
+)
 _REFINE = flags.DEFINE_enum(
     "refine_branches",
     "head",
@@ -245,6 +252,7 @@ def growth_options(latest: Generation | None) -> GrowthOptions:
             "error_per_doubling": _ERROR_PER_DOUBLING.value,
             "num_superclasses": _NUM_SUPERCLASSES.value,
             "clone_from": _CLONE_FROM.value,
+            "confusion_from": _CONFUSION_FROM.value,
             "refine_branches": _REFINE.value,
             "routing": _common_flags.routing(recorded),
             "confusion_counts": _COUNTS.value,

@@ -56,11 +56,14 @@ async def extend_leaf(
         leaves, of the same name; and why.
     """
     classes = (*leaf.classes, *received)
-    groups = (
-        superclasses(leaf, received, grower)
-        if grower.options.growth != "flat"
-        else ()
-    )
+    if grower.options.growth == "flat":
+        flat = await _flat_increment(leaf, classes, grower)
+        return flat, _forced(flat, received, grower)
+    if grower.options.confusion_from == "flat":
+        flat = await _flat_increment(leaf, classes, grower)
+        groups = superclasses(flat, (), grower)
+    else:
+        groups = superclasses(leaf, received, grower)
     if len(groups) < 2:
         flat = await _flat_increment(leaf, classes, grower)
         return flat, _forced(flat, received, grower)
@@ -86,11 +89,11 @@ async def extend_leaf(
 def superclasses(
     leaf: Leaf, received: tuple[str, ...], grower: Grower
 ) -> tuple[tuple[str, ...], ...]:
-    """Previews a leaf's old and new classes and divides them.
+    """Divides a leaf's classes, and new ones that it previews.
 
     Args:
         leaf: The leaf.
-        received: The new classes.
+        received: Classes that it does not know, if any.
         grower: What growing needs.
 
     Returns:

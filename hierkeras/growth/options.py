@@ -39,6 +39,10 @@ class GrowthOptions:
         clone_from: What a clone's leaves start from: `previous`, the leaf
             before the step (the paper), beside the flat increment; or
             `flat`, the finished flat increment.
+        confusion_from: Whose confusion matrix is clustered: that of the leaf
+            before the step, which previews the new classes (`previous`, the
+            paper), or that of the finished `flat` increment, which knows
+            them.
         refine_branches: What is trained of a branch above a leaf that grew:
             `full`, `head` (its softmax layer) or `none`. In every case it
             covers the new classes afterwards.
@@ -58,6 +62,7 @@ class GrowthOptions:
     error_per_doubling: float = 0.02
     num_superclasses: int = 0
     clone_from: CloneSource = "previous"
+    confusion_from: CloneSource = "previous"
     refine_branches: Refinement = "head"
     routing: Routing = dataclasses.field(default_factory=Routing)
     confusion_counts: ConfusionCounts = "hard"

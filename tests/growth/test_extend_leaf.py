@@ -119,3 +119,19 @@ def test_too_few_classes_grow_flat(trained, predictor, make_grower, untrained):
 
     assert node == Leaf("root.2", (*two.classes, "9"), node.job)
     assert decision.reason == "2 old and 1 new classes are too few to divide"
+
+
+def test_the_flat_increment_s_confusions_may_divide(extend):
+    pairs = {"1": "3", "3": "1", "7": "2", "2": "7", "8": "9", "9": "8"}
+    options = {"growth": "clone", "num_superclasses": 3}
+
+    node, _, labels = extend(
+        {"137829": pairs}, confusion_from="flat", **options
+    )
+
+    groups = [leaf.classes for leaf in node.children]
+    assert groups == [("1", "3"), ("7", "2"), ("8", "9")]
+    assert labels[0] == "root.5 flat"
+    assert len(labels) == 4
+    before, _, _ = extend({"137829": pairs}, **options)
+    assert [leaf.classes for leaf in before.children] != groups
