@@ -113,6 +113,23 @@ _LEAF_EPOCHS = flags.DEFINE_integer(
     lower_bound=0,
     upper_bound=10**6,
 )
+_BRANCH_EPOCHS = flags.DEFINE_integer(
+    "branch_epochs",
+    0,
+    "Most epochs in which the branch of a clone increment is trained on from "
+    "the flat increment, to tell superclasses apart; 0: it is the flat "
+    "increment (the paper).",
+    lower_bound=0,
+    upper_bound=10**6,
+)
+_SUPERCLASS_WEIGHT = define_float(
+    "superclass_weight",
+    0.5,
+    "Share of the loss that is about superclasses there; the rest is about "
+    "classes.",
+    lower_bound=0.001,
+    upper_bound=1.0,
+)
 _REFINE_EPOCHS = flags.DEFINE_integer(
     "refine_epochs",
     0,
@@ -215,6 +232,8 @@ def job_plan(model: ModelConfig, is_photos: bool) -> JobPlan:
         recipe=_training_flags.recipe(is_photos),
         flat_epochs=_FLAT_EPOCHS.value,
         leaf_epochs=_LEAF_EPOCHS.value,
+        branch_epochs=_BRANCH_EPOCHS.value,
+        superclass_weight=_SUPERCLASS_WEIGHT.value,
         refine_epochs=_REFINE_EPOCHS.value,
         new_columns=msgspec.convert(_NEW_COLUMNS.value, NewColumns),
         shrink=_SHRINK.value,

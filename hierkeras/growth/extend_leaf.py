@@ -148,21 +148,33 @@ async def _both_increments(
         temperature = grower.temperature(spec.job, groups[k])
         return Leaf(name, groups[k], spec.job, temperature)
 
+    async def trained_branch(flat: Leaf) -> Leaf:
+        """The flat increment, or what is trained of it to route."""
+        catalogue = grower.assessor.catalogue
+        spec = grower.plan.branch(flat.job, groups, classes, catalogue)
+        if spec is None:
+            return flat
+        await grower.jobs.run(spec, f"{leaf.name} branch")
+        temperature = grower.temperature(spec.job, classes)
+        return Leaf(leaf.name, classes, spec.job, temperature)
+
     flat_increment = _flat_increment(leaf, classes, grower)
     if grower.options.clone_from == "flat":
         flat = await flat_increment
-        clones = [clone(flat, k) for k in range(len(groups))]
-        leaves = await asyncio.gather(*clones)
+        router, *leaves = await asyncio.gather(
+            trained_branch(flat), *(clone(flat, k) for k in range(len(groups)))
+        )
     else:
         clones = [clone(leaf, k) for k in range(len(groups))]
         flat, *leaves = await asyncio.gather(flat_increment, *clones)
+        router = await trained_branch(flat)
     # Figure 4: the branch is the flat model, its units summed by superclass.
     branch = Branch(
         leaf.name,
         classes,
-        flat.job,
+        router.job,
         tuple(leaves),
-        temperature=flat.temperature,
+        temperature=router.temperature,
     )
     return grower.assessor.with_exponent(branch), flat
 

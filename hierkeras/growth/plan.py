@@ -15,6 +15,7 @@ from hierkeras.training.spec import (
     JobSpec,
     NewColumns,
     Recipe,
+    Superclasses,
     Teacher,
     Trainable,
 )
@@ -29,6 +30,11 @@ class JobPlan:
         recipe: How a model is trained from scratch.
         flat_epochs: Epochs of a flat increment; 0: as from scratch.
         leaf_epochs: Epochs of a cloned leaf; 0: as from scratch.
+        branch_epochs: Epochs in which a cloned branch is trained on from the
+            flat increment, to tell superclasses apart; 0: it is the flat
+            increment (the paper, Figure 4).
+        superclass_weight: Share of the loss, in (0, 1], that is about them
+            there.
         refine_epochs: Epochs of a branch's refinement; 0: as from scratch.
         new_columns: How softmax columns of new classes begin.
         shrink: Factor on what a flat increment takes over, and
@@ -51,6 +57,8 @@ class JobPlan:
     recipe: Recipe
     flat_epochs: int = 0
     leaf_epochs: int = 0
+    branch_epochs: int = 0
+    superclass_weight: float = 0.5
     refine_epochs: int = 0
     new_columns: NewColumns = "random"
     shrink: float = 1.0
@@ -98,6 +106,33 @@ class JobPlan:
         spec = self._from_parent(initial, classes, catalogue, self.leaf_epochs)
         spec = msgspec.structs.replace(spec, top_layers=self.leaf_layers)
         return self._taught(spec, self.leaf_distillation)
+
+    def branch(
+        self,
+        flat: str,
+        superclasses: Sequence[tuple[str, ...]],
+        classes: Sequence[str],
+        catalogue: Catalogue,
+    ) -> JobSpec | None:
+        """A branch trained on from job `flat`; None: it is `flat` itself.
+
+        It has the trunk that its leaves keep.
+        """
+        if not self.branch_epochs:
+            return None
+        spec = self._from_parent(
+            Initial(flat, body_rate=self.body_rate),
+            classes,
+            catalogue,
+            self.branch_epochs,
+        )
+        return msgspec.structs.replace(
+            spec,
+            top_layers=self.leaf_layers,
+            superclasses=Superclasses(
+                tuple(superclasses), self.superclass_weight
+            ),
+        )
 
     def refined(
         self,

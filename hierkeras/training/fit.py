@@ -20,7 +20,7 @@ from hierkeras.data.features import Features
 from hierkeras.data.images import Images
 from hierkeras.training import checkpoint, schedules
 from hierkeras.training.context import Runtime
-from hierkeras.training.losses import Objective, Teaching
+from hierkeras.training.losses import Grouping, Objective, Teaching
 from hierkeras.training.monitoring import Begun, Monitor
 from hierkeras.training.spec import Recipe
 from hierkeras.training.tensorboard import RunWriter
@@ -55,6 +55,7 @@ def fit(
     rate_factor: float = 1.0,
     start: schedules.GentleStart | None = None,
     teaching: Teaching | None = None,
+    grouping: Grouping | None = None,
     images_swept: int | None = None,
 ) -> Fitted:
     """Trains a model in place.
@@ -77,6 +78,7 @@ def fit(
             (0, 1]. A checkpoint's, if that is less, is kept to.
         start: How gently the layers below the softmax layer begin.
         teaching: A model whose opinion is kept to; None: there is none.
+        grouping: Superclasses to tell apart; None: there are none.
         images_swept: What the training costs, however long; None: what its
             epochs sweep.
 
@@ -89,7 +91,7 @@ def fit(
         rate_factor = min(rate_factor, saved.state.rate_factor)
     batch = recipe.batch_size
     steps = steps_per_epoch(recipe, len(training[0]))
-    objective = Objective(model, recipe.label_smoothing, teaching)
+    objective = Objective(model, recipe.label_smoothing, teaching, grouping)
     model = objective.model
     compile_model(
         model, _slowed(recipe, rate_factor), steps, runtime, objective, start

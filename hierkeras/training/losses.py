@@ -45,6 +45,55 @@ class SmoothedCrossEntropy(keras.losses.Loss):
         return (1.0 - share) * own + share * every
 
 
+class SuperclassLoss(keras.losses.Loss):
+    """A loss on labels, and on the superclasses that they belong to, in nats.
+
+    That of a superclass is the cross-entropy of what a branch routes by, the
+    sum of the softmax units of its classes (Xiao et al. 2014, Figure 4).
+
+    Args:
+        labels_loss: Of the logits.
+        superclass: For each column, its superclass in 0, 1, ….
+        weight: Share of the superclasses' loss, in (0, 1].
+    """
+
+    def __init__(
+        self,
+        labels_loss: keras.losses.Loss,
+        superclass: Sequence[int],
+        weight: float,
+    ) -> None:
+        super().__init__(name="superclass")
+        self.labels_loss = labels_loss
+        self.superclass = list(superclass)
+        self.weight = weight
+
+    def call(
+        self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor
+    ) -> keras.KerasTensor:
+        """The loss of each image.
+
+        Args:
+            y_true: int tensor of shape (n,) or (n, 1), the labels.
+            y_pred: float tensor of shape (n, c), logits.
+
+        Returns:
+            float tensor of shape (n,).
+        """
+        superclass = ops.convert_to_tensor(self.superclass, dtype="int32")
+        # Keras hands labels over in the type of the logits.
+        labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
+        own = ops.take(superclass, labels)
+        is_sibling = ops.equal(own[:, None], superclass[None, :])
+        # The log of the sum of some softmax units.
+        siblings = ops.where(is_sibling, y_pred, float("-inf"))
+        on_superclass = ops.logsumexp(y_pred, axis=-1) - ops.logsumexp(
+            siblings, axis=-1
+        )
+        on_label = self.labels_loss.call(y_true, y_pred)
+        return (1.0 - self.weight) * on_label + self.weight * on_superclass
+
+
 class TaughtLoss(keras.losses.Loss):
     """A loss on labels, and on a teacher's opinion of some classes, in nats.
 
@@ -144,6 +193,19 @@ class Teaching:
     temperature: float
 
 
+@dataclasses.dataclass(frozen=True)
+class Grouping:
+    """Superclasses that a training tells apart.
+
+    Args:
+        superclass: For each column of the logits, its superclass in 0, 1, ….
+        weight: Share, in (0, 1], of the loss that is about them.
+    """
+
+    superclass: Sequence[int]
+    weight: float
+
+
 class Objective:
     """What a training minimises, and of which network.
 
@@ -151,6 +213,7 @@ class Objective:
         student: The network to train, from images to logits.
         label_smoothing: Share of a label that is divided among all classes.
         teaching: A teacher; None: there is none.
+        grouping: Superclasses; None: there are none.
 
     Attributes:
         model: What to compile and fit: the student, or a network that shares
@@ -162,7 +225,9 @@ class Objective:
         student: keras.Model,
         label_smoothing: float = 0.0,
         teaching: Teaching | None = None,
+        grouping: Grouping | None = None,
     ) -> None:
+        self._grouping = grouping
         self._num_classes = student.output_shape[-1]
         self._label_smoothing = label_smoothing
         self._teaching = teaching
@@ -178,6 +243,10 @@ class Objective:
             if self._label_smoothing
             else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         )
+        if self._grouping is not None:
+            on_labels = SuperclassLoss(
+                on_labels, self._grouping.superclass, self._grouping.weight
+            )
         if self._teaching is None:
             return on_labels
         return TaughtLoss(

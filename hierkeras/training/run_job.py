@@ -216,6 +216,7 @@ def _train(
             rate_factor=rate_factor,
             start=_start(trained, spec),
             teaching=_teaching(spec, context),
+            grouping=_grouping(spec),
             images_swept=images_swept,
         )
     if trained is not model:
@@ -270,6 +271,19 @@ def _teaching(spec: JobSpec, context: Context) -> losses.Teaching | None:
         ],
         teacher.weight,
         teacher.temperature,
+    )
+
+
+def _grouping(spec: JobSpec) -> losses.Grouping | None:
+    if spec.superclasses is None:
+        return None
+    superclass = {
+        name: number
+        for number, names in enumerate(spec.superclasses.classes)
+        for name in names
+    }
+    return losses.Grouping(
+        [superclass[name] for name in spec.classes], spec.superclasses.weight
     )
 
 

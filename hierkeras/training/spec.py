@@ -33,6 +33,7 @@ _LATER: dict[str, object] = {
     "body_rate": 1.0,
     "top_layers": 0,
     "teacher": None,
+    "superclasses": None,
 }
 
 
@@ -137,6 +138,19 @@ class Teacher(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     temperature: float
 
 
+class Superclasses(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a branch sends images to, which it is trained to tell apart.
+
+    Args:
+        classes: Names of the classes of each; together, those of the job.
+        weight: Share, in (0, 1], of the loss that is about them; the rest is
+            about the classes.
+    """
+
+    classes: tuple[tuple[str, ...], ...]
+    weight: float
+
+
 class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All that decides what a training gives.
 
@@ -152,6 +166,8 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             layer down, are trained; 0: every one. Normalisation counts with
             the layer before it.
         teacher: A model whose opinion is kept to; None: there is none.
+        superclasses: What the model is trained to tell apart too; None:
+            classes only.
         seed: Of initialisation, order and augmentation.
     """
 
@@ -163,6 +179,7 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trainable: Trainable = "all"
     top_layers: int = 0
     teacher: Teacher | None = None
+    superclasses: Superclasses | None = None
     seed: int = 0
 
     @property

@@ -1,4 +1,5 @@
 import asyncio
+import dataclasses
 
 import pytest
 
@@ -135,3 +136,21 @@ def test_the_flat_increment_s_confusions_may_divide(extend):
     assert len(labels) == 4
     before, _, _ = extend({"137829": pairs}, **options)
     assert [leaf.classes for leaf in before.children] != groups
+
+
+@pytest.mark.parametrize("clone_from", ["previous", "flat"])
+def test_a_branch_may_be_trained_on(
+    context, leaf, make_grower, answers, untrained, clone_from
+):
+    known = answers(context, {"1378": CONFUSION})
+    plan = dataclasses.replace(untrained, branch_epochs=1)
+    options = {"growth": "clone", "num_superclasses": 2}
+    grower = make_grower(context, known, plan, clone_from=clone_from, **options)
+
+    node, decision = asyncio.run(extend_leaf(leaf, RECEIVED, grower))
+
+    spec = results.read(context.store, node.job).spec
+    assert spec.initial.job == decision.flat.job
+    assert spec.superclasses.classes == GROUPS
+    assert "root.5 branch" in [use.label for use in grower.jobs.uses()]
+    assert node.classes == decision.flat.classes

@@ -8,7 +8,7 @@ from hierkeras.data import registry
 from hierkeras.data.source import DataConfig
 from hierkeras.growth.plan import JobPlan
 from hierkeras.models.registry import ModelConfig
-from hierkeras.training.spec import Initial, Recipe, Teacher
+from hierkeras.training.spec import Initial, Recipe, Superclasses, Teacher
 
 CLASSES = ("3", "1", "4")
 PLAN = JobPlan(
@@ -76,6 +76,21 @@ def test_new_columns_of_a_body_that_stays_are_imprinted(
     spec = PLAN.refined("parent", CLASSES, catalogue, refinement)
 
     assert (spec.trainable, spec.initial.new_columns) == (trainable, columns)
+
+
+def test_a_branch_is_trained_on_where_it_is_asked_for(catalogue):
+    groups = (CLASSES[:1], CLASSES[1:])
+    assert PLAN.branch("flat", groups, CLASSES, catalogue) is None
+    plan = dataclasses.replace(
+        PLAN, branch_epochs=3, superclass_weight=0.7, leaf_layers=2
+    )
+
+    spec = plan.branch("flat", groups, CLASSES, catalogue)
+
+    assert spec.initial == Initial("flat")
+    assert spec.recipe.max_epochs == 3
+    assert spec.superclasses == Superclasses(groups, 0.7)
+    assert spec.top_layers == plan.leaf("flat", CLASSES, catalogue).top_layers
 
 
 def test_what_is_asked_of_increments_reaches_their_specs(catalogue):

@@ -3,10 +3,13 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from hierkeras.training.losses import (
+    Grouping,
     Objective,
     SmoothedCrossEntropy,
+    SuperclassLoss,
     TaughtLoss,
     Teaching,
 )
@@ -55,6 +58,44 @@ def test_temperature_softens_both_and_keeps_the_weight():
 
     # Softened it says 4/5 and 1/5; the student stays at a half each.
     assert float(loss(np.array([0]), both)) == pytest.approx(LOG2 + 4 * LOG2)
+
+
+@pytest.mark.parametrize(
+    ("weight", "expected"),
+    [
+        (1.0, LOG2 * 2 - LOG3),
+        (0.25, 0.75 * 2 * LOG2 + 0.25 * (2 * LOG2 - LOG3)),
+    ],
+)
+def test_a_superclass_has_the_sum_of_its_classes_units(weight, expected):
+    # Class 1, of 1/4, is of a superclass with class 2, of 1/2.
+    loss = SuperclassLoss(LABELS, [0, 1, 1], weight)
+
+    for labels in ([1], [[1]]):
+        found = float(loss(np.array(labels), LOGITS))
+        assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_superclass_pulls_its_classes_up_and_the_others_down():
+    logits = tf.Variable(LOGITS)
+    with tf.GradientTape() as tape:
+        loss = SuperclassLoss(LABELS, [0, 1, 1], 1.0)(np.array([1]), logits)
+
+    gradient = tape.gradient(loss, logits).numpy()[0]
+
+    # The softmax over all, less that over the superclass.
+    np.testing.assert_allclose(
+        gradient, [1 / 4, 1 / 4 - 1 / 3, 1 / 2 - 2 / 3], atol=1e-6
+    )
+
+
+def test_an_objective_of_superclasses():
+    objective = Objective(network(3), 0.1, grouping=Grouping([0, 1, 1], 0.5))
+
+    found = float(objective.loss()(np.array([1]), LOGITS))
+
+    smoothed = float(SmoothedCrossEntropy(0.1)(np.array([1]), LOGITS))
+    assert found == pytest.approx(0.5 * smoothed + 0.5 * (2 * LOG2 - LOG3))
 
 
 def network(num_classes):

@@ -6,7 +6,13 @@ import msgspec
 import pytest
 
 from hierkeras.models.registry import ModelConfig
-from hierkeras.training.spec import Initial, JobSpec, Recipe, Teacher
+from hierkeras.training.spec import (
+    Initial,
+    JobSpec,
+    Recipe,
+    Superclasses,
+    Teacher,
+)
 
 SPEC = JobSpec(
     classes=("cat", "dog"),
@@ -25,6 +31,7 @@ SPEC_CHANGES = {
     "trainable": "head",
     "top_layers": 2,
     "teacher": Teacher("0123456789abcdef", 1.0, 2.0),
+    "superclasses": Superclasses((("a",), ("b",)), 0.5),
     "seed": 1,
 }
 RECIPE_CHANGES = {

@@ -54,6 +54,8 @@ class Grown:
         flat: Share of `--max_epochs` of a flat increment.
         leaf: The same of cloned leaves; 0: there are none.
         refine: The same of a branch's refinement in later steps.
+        branch: The same of a branch that is trained to tell superclasses
+            apart; 0: it is the flat increment.
         changes: Fields of `JobPlan`, `GrowthOptions` and `Recipe` that differ
             from the flags and from `_OPTIONS`.
     """
@@ -62,6 +64,7 @@ class Grown:
     flat: float
     leaf: float = 0.0
     refine: float = 0.0
+    branch: float = 0.0
     changes: Changes = dataclasses.field(default_factory=dict)
 
 
@@ -131,6 +134,9 @@ def apply(
             flat_epochs=epochs(contender.flat, most),
             leaf_epochs=epochs(contender.leaf, most),
             refine_epochs=epochs(contender.refine, most),
+            branch_epochs=(
+                epochs(contender.branch, most) if contender.branch else 0
+            ),
             **_taken(changes, _fields(JobPlan)),
         )
         default = {} if contender.leaf else {"growth": "flat"}
@@ -207,7 +213,7 @@ def _jobs(
         }
         yield (contender.flat, repr(flat)), contender.flat
         if contender.leaf:
-            yield contender.name, contender.leaf
+            yield contender.name, contender.leaf + contender.branch
 
 
 _IMPRINTED = {"new_columns": "imprinted"}
@@ -248,6 +254,14 @@ _TREES: dict[str, tuple[float, float, Changes]] = {
         *(0.4, 0.6),
         {"num_superclasses": 4, "confusion_counts": "soft"},
     ),
+    "tree4-flatconfusion-40": (
+        *(0.4, 0.6),
+        {
+            "num_superclasses": 4,
+            "confusion_counts": "soft",
+            "confusion_from": "flat",
+        },
+    ),
     "tree4-top2-40": (0.4, 0.6, {"num_superclasses": 4, "leaf_layers": 2}),
     "tree4-top3-40": (0.4, 0.6, {"num_superclasses": 4, "leaf_layers": 3}),
     "tree2-top2-40": (0.4, 0.6, {"num_superclasses": 2, "leaf_layers": 2}),
@@ -274,6 +288,21 @@ _TREES: dict[str, tuple[float, float, Changes]] = {
     ),
 }
 
+_BRANCHES: tuple[Contender, ...] = tuple(
+    Grown(
+        f"tree4-branch{weight * 100:.0f}-40",
+        0.4,
+        0.5,
+        branch=0.1,
+        changes={
+            **_IMPRINTED,
+            "num_superclasses": 4,
+            "superclass_weight": weight,
+        },
+    )
+    for weight in (0.5, 1.0)
+)
+
 # For long streams: the better increment of each leaf stays.
 _COMPETE = {"growth": "compete", "num_superclasses": 2, **_IMPRINTED}
 
@@ -297,6 +326,7 @@ _ALL: tuple[Contender, ...] = (
         Grown(name, flat, leaf, changes={**_IMPRINTED, **changes})
         for name, (flat, leaf, changes) in _TREES.items()
     ),
+    *_BRANCHES,
     Grown("compete-20", 0.2, 0.2, refine=0.1, changes=_COMPETE),
     Grown("compete-30", 0.3, 0.3, refine=0.1, changes=_COMPETE),
     Grown("stream-flat-20", 0.2, changes=_IMPRINTED),
