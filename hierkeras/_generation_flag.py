@@ -61,6 +61,7 @@ def open_context(store: Store, generation: Generation) -> Context:
             image_size=image_size,
             cache=_common_flags.cache(),
             unreadable=generation.step.unreadable_images,
+            exemplars=generation.step.exemplars,
         )
     )
     settings.check_classes(generation, context.source, str(store.root))

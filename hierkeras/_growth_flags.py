@@ -205,6 +205,21 @@ _TEMPERATURE = define_float(
     lower_bound=0.01,
     upper_bound=1000.0,
 )
+_ALIGN_WEIGHTS = flags.DEFINE_bool(
+    "align_weights",
+    False,
+    "Scale the softmax columns of a flat increment's new classes, after "
+    "training, to the mean length of the old ones'; where few images of old "
+    "classes are left, too much is taken for new without it.",
+)
+_MEMORY = flags.DEFINE_integer(
+    "memory_per_class",
+    0,
+    "Training images that are kept of each class that a step learns, chosen "
+    "by herding; later steps train on no others of it. 0: on all.",
+    lower_bound=0,
+    upper_bound=10**9,
+)
 RELEARN = flags.DEFINE_bool(
     "relearn",
     False,
@@ -244,6 +259,7 @@ def job_plan(model: ModelConfig, is_photos: bool) -> JobPlan:
         flat_distillation=_FLAT_DISTILLATION.value,
         leaf_distillation=_LEAF_DISTILLATION.value,
         distillation_temperature=_TEMPERATURE.value,
+        align_weights=_ALIGN_WEIGHTS.value,
         seed=_SEED.value,
     )
 
@@ -276,6 +292,7 @@ def growth_options(latest: Generation | None) -> GrowthOptions:
             "routing": _common_flags.routing(recorded),
             "confusion_counts": _COUNTS.value,
             "calibrate": _CALIBRATE.value,
+            "memory_per_class": _MEMORY.value,
             "scratch_baseline": _SCRATCH.value,
         },
         GrowthOptions,

@@ -121,7 +121,7 @@ def _changes(latest: Generation | None, context: Context) -> changes.Changes:
     """What changed since the tree was trained."""
     if latest is None:
         return changes.Changes()
-    context.leave_out(latest.step.unreadable_images)
+    context.leave_out_as(latest.step)
     return changes.find_changes(latest, context)
 
 
@@ -173,7 +173,7 @@ def _export(
     from hierkeras.serving import exporting
     from hierkeras.training.predictor import Predictor
 
-    context.leave_out(latest.step.unreadable_images)
+    context.leave_out_as(latest.step)
     return exporting.export(
         latest,
         context,

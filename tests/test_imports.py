@@ -36,6 +36,8 @@ WITHOUT_TENSORFLOW = {
     "hierkeras.data.streams",
     "hierkeras.data.wordnet",
     "hierkeras.growth.checks",
+    "hierkeras.growth.herding",
+    "hierkeras.growth.memory",
     "hierkeras.growth.partition",
     "hierkeras.models.registry",
     "hierkeras.serving.checks",

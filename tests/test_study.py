@@ -149,6 +149,18 @@ def test_changes_go_where_they_belong():
     assert flat.recipe == PLAN.recipe
 
 
+@pytest.mark.parametrize("count", [20, 50])
+@pytest.mark.parametrize("aligned", [False, True])
+def test_replay_is_of_exemplars_with_and_without_alignment(count, aligned):
+    end = "-aligned" if aligned else ""
+    for kind, growth in (("flat", "flat"), ("tree", "clone")):
+        contender = CONTENDERS[f"replay{count}-{kind}{end}"]
+        plan, options = contenders.apply(contender, PLAN)
+        assert (options.growth, options.memory_per_class) == (growth, count)
+        assert plan.align_weights is aligned
+        assert contender.name not in (*contenders.MAIN, *contenders.STREAM)
+
+
 def test_a_change_of_nothing_is_a_fault():
     with pytest.raises(ValueError, match="no field 'shirnk'"):
         contenders.apply(Grown("flat", 0.4, changes={"shirnk": 0.6}), PLAN)
@@ -258,7 +270,7 @@ FLAGS = (
     "--image_size=8",
     "--width_multiplier=0.5",
     "--max_epochs=1",
-    "--contenders=scratch,tree2-top2-40,ensemble-flat",
+    "--contenders=replay20-flat-aligned,scratch,tree2-top2-40,ensemble-flat",
     "--format=json",
 )
 
@@ -271,7 +283,7 @@ def test_digits_with_two_seeds(tmp_path):
     done = run(*FLAGS, "--seeds=0,1", out)
     assert done.returncode == 0, done.stderr
     # The first seed's records are kept, and nothing of it trains again.
-    before, _, after = done.stderr.partition("seed 1: scratch")
+    before, _, after = done.stderr.partition("seed 1: replay20")
     assert "epoch" not in before
     # The first network, which all share, and training from scratch.
     assert after.count("[root first]") == 2
@@ -280,8 +292,12 @@ def test_digits_with_two_seeds(tmp_path):
         for row in json.loads(done.stdout)
     }
     assert {name for name, _ in found} == {
-        *("scratch", "tree2-top2-40", "ensemble-flat")
+        *("replay20-flat-aligned", "scratch"),
+        *("tree2-top2-40", "ensemble-flat"),
     }
+    # 20 of each of six classes and all of four, against all of ten.
+    replay = found["replay20-flat-aligned", "one"]["images"]["mean"]
+    assert 0.4 < replay < 0.55
     assert found["scratch", "one"]["seeds"] == 2
     tree = found["tree2-top2-40", "fused 1"]
     one = found["scratch", "one"]["flops"]["mean"]

@@ -53,9 +53,9 @@ class Changes:
 def find_changes(generation: Generation, context: Context) -> Changes:
     """Compares the images with those that a tree was trained on.
 
-    A job's spec holds the fingerprint of its images, so that nothing else
-    needs to be remembered; the record of the step only tells which classes
-    of a leaf it was.
+    A job's spec holds the fingerprint of its images. Where exemplars took
+    their place since, the record of the step holds the fingerprint of what
+    is left; besides, it tells which classes of a leaf it was.
 
     Args:
         generation: The tree.
@@ -68,8 +68,9 @@ def find_changes(generation: Generation, context: Context) -> Changes:
     catalogue = context.catalogue
 
     def is_stale(node: Node) -> bool:
-        spec = results.read(context.store, node.job).spec
-        return spec.data != catalogue.fingerprint(node.classes)
+        return expected_data(
+            node, generation, context
+        ) != catalogue.fingerprint(node.classes)
 
     tree = generation.tree
     leaves = tuple(filter(is_stale, tree.leaves))
@@ -89,6 +90,36 @@ def find_changes(generation: Generation, context: Context) -> Changes:
     )
 
 
+def expected_data(
+    node: Node, generation: Generation | None, context: Context
+) -> str:
+    """The fingerprint of a node's images, if none of them changed.
+
+    Args:
+        node: The node.
+        generation: The last one that has it; None if there is none yet.
+        context: The work directory.
+
+    Raises:
+        UserError: If the node's job is damaged.
+    """
+    remaining = generation.step.remaining if generation else {}
+    if node.job in remaining:
+        return remaining[node.job]
+    return results.read(context.store, node.job).spec.data
+
+
+def new_leaves(tree: Tree, before: Tree | None) -> list[Leaf]:
+    """The leaves that a step trained.
+
+    Args:
+        tree: The new tree.
+        before: The one that it comes from, whose leaves may live on.
+    """
+    old_jobs = {leaf.job for leaf in before.leaves} if before else set()
+    return [leaf for leaf in tree.leaves if leaf.job not in old_jobs]
+
+
 def learnt_from(
     tree: Tree, before: Generation | None, catalogue: Catalogue
 ) -> dict[str, ClassData]:
@@ -96,17 +127,11 @@ def learnt_from(
 
     Args:
         tree: The new tree, just trained.
-        before: The generation that it comes from, whose leaves may live on.
-        catalogue: The images.
+        before: The generation that it comes from.
+        catalogue: The images, less those that exemplars stand for.
     """
-    old_leaves = before.tree.leaves if before else ()
-    old_jobs = {leaf.job for leaf in old_leaves}
-    names = [
-        name
-        for leaf in tree.leaves
-        if leaf.job not in old_jobs
-        for name in leaf.classes
-    ]
+    trained = new_leaves(tree, before.tree if before else None)
+    names = [name for leaf in trained for name in leaf.classes]
     old = before.step.learnt if before else {}
     return {**old, **_class_data(names, catalogue)}
 

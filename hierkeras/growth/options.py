@@ -53,6 +53,9 @@ class GrowthOptions:
         calibrate: Whose temperatures are chosen on validation images: those
             of the models that a step trains (`nodes`), of the tree's whole
             answer (`tree`), of both or of none.
+        memory_per_class: Exemplars that are kept of each class that a step
+            learns, at least 0; its other training images are never used
+            again. 0: every image is used.
         scratch_baseline: Whether to train a model of all classes from
             scratch too, for comparison.
     """
@@ -67,4 +70,5 @@ class GrowthOptions:
     routing: Routing = dataclasses.field(default_factory=Routing)
     confusion_counts: ConfusionCounts = "hard"
     calibrate: Calibration = "tree"
+    memory_per_class: int = 0
     scratch_baseline: bool = False

@@ -50,6 +50,8 @@ class JobPlan:
             classes in a flat increment's loss.
         leaf_distillation: Weight of its parent's opinion in a cloned leaf's.
         distillation_temperature: Divides the logits there.
+        align_weights: Whether a flat increment's columns of new classes are
+            scaled to the mean length of the old ones' after training.
         seed: Of every job.
     """
 
@@ -69,6 +71,7 @@ class JobPlan:
     flat_distillation: float = 0.0
     leaf_distillation: float = 0.0
     distillation_temperature: float = 2.0
+    align_weights: bool = False
     seed: int = 0
 
     def from_scratch(
@@ -94,6 +97,7 @@ class JobPlan:
             perturb=self.perturb,
             head_epochs=self.head_epochs,
             body_rate=self.body_rate,
+            align_weights=self.align_weights,
         )
         spec = self._from_parent(initial, classes, catalogue, self.flat_epochs)
         return self._taught(spec, self.flat_distillation)

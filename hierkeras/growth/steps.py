@@ -16,9 +16,14 @@ import numpy.typing as npt
 from hierkeras._errors import UserError
 from hierkeras.data.catalogue import SPLITS
 from hierkeras.data.splits import check_enough
-from hierkeras.growth import summary
+from hierkeras.growth import memory, summary
 from hierkeras.growth.assess import Assessor
-from hierkeras.growth.changes import Changes, find_changes, learnt_from
+from hierkeras.growth.changes import (
+    Changes,
+    find_changes,
+    learnt_from,
+    new_leaves,
+)
 from hierkeras.growth.duplicates import find_duplicates
 from hierkeras.growth.extend_leaf import Grower
 from hierkeras.growth.incremental import first_tree, incremental
@@ -85,19 +90,30 @@ def grow(
         start = time.monotonic()
         latest = context.store.latest()
         if latest is not None:
-            context.leave_out(latest.step.unreadable_images)
+            context.leave_out_as(latest.step)
         known = latest.tree.classes if latest else ()
         fresh = (*new_classes, *_changes(latest, context).class_names)
         leave_out_unreadable(context, fresh, known, config.max_bad_images)
         changes = _changes(latest, context)  # less what cannot be read
         if not new_classes and not is_pending(changes, config.options):
             return
+        if config.options.memory_per_class:
+            memory.check_keys(context.catalogue, (*known, *new_classes))
         duplicates = _duplicates(context, fresh, known)
         for line in summary.duplicate_lines(duplicates):
             print(line, file=sys.stderr, flush=True)
         arrived = new_classes or changes
         tree, step = interruption.run(
             _step(context, latest, arrived, config, executor, predictor)
+        )
+        trained_on = context.catalogue
+        context.keep_only(
+            memory.choose_exemplars(
+                new_leaves(tree, latest.tree if latest else None),
+                config.options.memory_per_class,
+                context,
+                predictor,
+            )
         )
         made = Generation(
             number=context.store.next_number(),
@@ -109,6 +125,10 @@ def grow(
                 seconds=time.monotonic() - start,
                 learnt=learnt_from(tree, latest, context.catalogue),
                 duplicates=duplicates,
+                exemplars=dict(context.config.exemplars),
+                remaining=memory.remaining_data(
+                    tree, latest, trained_on, context
+                ),
             ),
         )
         generation = context.store.numbered(made)

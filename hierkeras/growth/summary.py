@@ -8,7 +8,7 @@ from typing import Any
 from hierkeras.data import names
 from hierkeras.growth.changes import ChangedClass, Changes
 from hierkeras.tree import nodes
-from hierkeras.tree.generation import Decision, Duplicates, Generation
+from hierkeras.tree.generation import Decision, Duplicates, Generation, Step
 from hierkeras.tree.names import shown
 
 _SHOWN_CLASSES = 6
@@ -82,7 +82,20 @@ def step_lines(
             f"{_some(unreadable)}"
         )
     lines += [f"  {line}" for line in duplicate_lines(step.duplicates)]
+    lines += [f"  {line}" for line in exemplar_lines(step)]
     return lines
+
+
+def exemplar_lines(step: Step) -> list[str]:
+    """What is left to train on of classes with exemplars, in words."""
+    if not step.exemplars:
+        return []
+    images = sum(map(len, step.exemplars.values()))
+    return [
+        f"{counted(images, 'exemplar')} of "
+        f"{counted(len(step.exemplars), 'class', 'classes')}: no other "
+        "training images of these are used from now on"
+    ]
 
 
 def duplicate_lines(duplicates: Sequence[Duplicates]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from hierkeras._errors import UserError
 from hierkeras.data import registry
 from hierkeras.data.names import is_utf8
 from hierkeras.data.source import Cache, DataConfig, Source
+from hierkeras.tree.generation import Step
 from hierkeras.tree.store import Store
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class ContextConfig:
         image_size: Height and width of the images in pixels.
         cache: `auto`, `memory` or `none`; see `hierkeras.data.images`.
         unreadable: Keys of images to leave out.
+        exemplars: Class to the keys of its exemplars; the others of its
+            training images are left out. No class: all its images are used.
         runtime: How jobs run.
     """
 
@@ -55,6 +58,9 @@ class ContextConfig:
     image_size: int
     cache: Cache = "auto"
     unreadable: tuple[str, ...] = ()
+    exemplars: Mapping[str, tuple[str, ...]] = dataclasses.field(
+        default_factory=dict
+    )
     runtime: Runtime = dataclasses.field(default_factory=Runtime)
 
 
@@ -73,7 +79,7 @@ class Context:
         self.store = Store(config.workdir)
         self.source = source or registry.open_source(config.data)
         self.catalogue = self.source.catalogue
-        self._exclude(config.unreadable)
+        self._exclude()
 
     @functools.cached_property
     def images(self) -> Images:
@@ -98,11 +104,38 @@ class Context:
                 )
         keys = tuple(sorted({*self.config.unreadable, *keys}))
         self.config = dataclasses.replace(self.config, unreadable=keys)
-        self._exclude(keys)
+        self._exclude()
 
-    def _exclude(self, keys: Sequence[str]) -> None:
-        if keys:
-            found = np.flatnonzero(
-                np.isin(self.source.catalogue.keys, list(keys))
-            )
-            self.catalogue = self.source.catalogue.excluding(found)
+    def keep_only(self, exemplars: Mapping[str, tuple[str, ...]]) -> None:
+        """Lets every job from now on train on exemplars of some classes.
+
+        Args:
+            exemplars: Class to the keys of its exemplars; takes the place of
+                what was kept before.
+        """
+        self.config = dataclasses.replace(self.config, exemplars=exemplars)
+        self._exclude()
+
+    def leave_out_as(self, step: Step) -> None:
+        """Excludes the images that a step left out, or leaves out after it.
+
+        Args:
+            step: What led to the generation that is gone on from.
+        """
+        self.leave_out(step.unreadable_images)
+        self.keep_only(step.exemplars)
+
+    def _exclude(self) -> None:
+        catalogue = self.source.catalogue
+        unreadable, exemplars = self.config.unreadable, self.config.exemplars
+        if unreadable:
+            found = np.flatnonzero(np.isin(catalogue.keys, list(unreadable)))
+            catalogue = catalogue.excluding(found)
+        # A class may be gone by now: others say so.
+        present = exemplars.keys() & set(catalogue.class_names)
+        if present:
+            kept = [key for name in present for key in exemplars[name]]
+            rows = catalogue.indices("train", sorted(present))
+            forgotten = ~np.isin(catalogue.keys[rows], kept)
+            catalogue = catalogue.excluding(rows[forgotten])
+        self.catalogue = catalogue

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from scipy import special
 
+from hierkeras.models import surgery
 from hierkeras.training import results
 from hierkeras.training.context import Context
 from hierkeras.tree import nodes, routing
@@ -28,6 +29,9 @@ class Predictor:
         self._rows: dict[str, np.ndarray] = {}
         self._values: dict[str, np.ndarray] = {}
         self._model = functools.cache(self._load)
+        self._below_logits = functools.cache(
+            lambda job: surgery.feature_extractor(self._model(job))
+        )
 
     def probabilities(self, job: str, indices: np.ndarray) -> np.ndarray:
         """Softmax outputs of a job's model.
@@ -59,6 +63,23 @@ class Predictor:
         return routing.temper(
             self.probabilities(node.job, rows), node.temperature
         )
+
+    def features(self, job: str, indices: np.ndarray) -> np.ndarray:
+        """What a job's model puts into its softmax layer; not remembered.
+
+        Args:
+            job: The job id.
+            indices: int64 array of shape (n,), sorted: examples of the
+                catalogue.
+
+        Returns:
+            float32 array of shape (n, f).
+        """
+        batches = self._context.images.evaluation_batches(
+            indices, self._batch_size
+        )
+        features = self._below_logits(job).predict(batches, verbose=0)
+        return features.astype(np.float32)
 
     def model(self, job: str) -> keras.Model:
         """The model of a job, loaded once."""

@@ -132,7 +132,9 @@ def _attempt(
         with strategy.choose_strategy(context.config.runtime.devices).scope():
             model = registry.build_model(spec.model, len(spec.classes))
         _initialise(model, spec, context)
-        return model, _train(model, spec, label, context, rate_factor)
+        fitted = _train(model, spec, label, context, rate_factor)
+        _align(model, spec, context)
+        return model, fitted
 
 
 def _initialise(model: keras.Model, spec: JobSpec, context: Context) -> None:
@@ -246,6 +248,15 @@ def _features(
         verbose=0,
     )
     return Features(indices, vectors.astype(np.float32))
+
+
+def _align(model: keras.Model, spec: JobSpec, context: Context) -> None:
+    initial = spec.initial
+    if initial is None or not initial.align_weights:
+        return
+    old = set(results.read(context.store, initial.job).spec.classes)
+    new = [k for k, name in enumerate(spec.classes) if name not in old]
+    surgery.align_weights(model, new)
 
 
 def _start(model: keras.Model, spec: JobSpec) -> schedules.GentleStart | None:

@@ -34,6 +34,7 @@ _LATER: dict[str, object] = {
     "top_layers": 0,
     "teacher": None,
     "superclasses": None,
+    "align_weights": False,
 }
 
 
@@ -109,6 +110,9 @@ class Initial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             https://arxiv.org/abs/2202.10054).
         body_rate: Factor, in (0, 1], on the learning rate of what is below
             the softmax layer.
+        align_weights: Whether softmax columns of classes that it lacks are
+            scaled, after training, to the mean length of the others: weight
+            aligning (Zhao et al. 2020, https://arxiv.org/abs/1911.07053).
     """
 
     job: JobId
@@ -117,6 +121,7 @@ class Initial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     perturb: float = 0.0
     head_epochs: float = 0.0
     body_rate: float = 1.0
+    align_weights: bool = False
 
 
 class Teacher(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -122,9 +122,15 @@ class Step(
         old_error_after: The same after it; None in the first.
         error_after: Top-1 error on validation images of all classes.
         seconds: Wall-clock time.
-        learnt: Class to what the leaf that predicts it learnt it from.
+        learnt: Class to what the leaf that predicts it learnt it from; to
+            what is left of it, where exemplars have taken its place.
         duplicates: Images that are there twice, of which one at least was
             new to the step.
+        exemplars: Class to the keys of the training images that stand for
+            the others from now on, in the order of herding.
+        remaining: Job to the fingerprint of what is left of its images, of
+            those jobs of the tree whose classes have come to have exemplars
+            since they ran.
     """
 
     new_classes: tuple[str, ...]
@@ -138,6 +144,8 @@ class Step(
     seconds: float
     learnt: dict[str, ClassData] = {}
     duplicates: tuple[Duplicates, ...] = ()
+    exemplars: dict[str, tuple[str, ...]] = {}
+    remaining: dict[JobId, str] = {}
 
 
 class Generation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -176,6 +184,10 @@ def check(generation: Generation) -> None:
     tree, step = generation.tree, generation.step
     if strange := set(step.new_classes).difference(tree.classes):
         raise ValueError(f"the tree lacks the step's class {min(strange)!r}")
+    if strange := step.exemplars.keys() - set(tree.classes):
+        raise ValueError(
+            f"there are exemplars of {min(strange)!r}, which the tree lacks"
+        )
     known = {node.name: set(node.classes) for node in tree.nodes()}
     for decision in step.decisions:
         for grown in (decision.flat, decision.clone):

@@ -104,6 +104,7 @@ def test_what_is_asked_of_increments_reaches_their_specs(catalogue):
         flat_distillation=1.0,
         leaf_distillation=0.5,
         distillation_temperature=4.0,
+        align_weights=True,
     )
 
     flat = plan.flat("parent", CLASSES, catalogue)
@@ -111,7 +112,12 @@ def test_what_is_asked_of_increments_reaches_their_specs(catalogue):
     refined = plan.refined("parent", CLASSES, catalogue, "full")
 
     assert flat.initial == Initial(
-        "parent", shrink=0.6, perturb=0.1, head_epochs=2.0, body_rate=0.3
+        "parent",
+        shrink=0.6,
+        perturb=0.1,
+        head_epochs=2.0,
+        body_rate=0.3,
+        align_weights=True,
     )
     assert flat.teacher == Teacher("parent", 1.0, 4.0)
     assert flat.top_layers == 0

@@ -1,3 +1,5 @@
+import msgspec
+
 from hierkeras.growth import summary
 from hierkeras.growth.changes import ChangedClass, Changes
 from hierkeras.tree.generation import (
@@ -91,6 +93,19 @@ def test_a_step_in_words():
         "  root received g, h: clone (5.00% < 7.50%)\n"
         "  validation error on the old classes: 12.5% before, 6.2% after\n"
         "  1 unreadable image left out: train/a/1.jpg"
+    )
+
+
+def test_exemplars_in_words():
+    step = msgspec.structs.replace(
+        FIRST.step, exemplars={"a": ("a/1.jpg", "a/2.jpg"), "b": ("b/1.jpg",)}
+    )
+
+    lines = summary.step_lines(msgspec.structs.replace(FIRST, step=step))
+
+    assert lines[-1] == (
+        "  3 exemplars of 2 classes: no other training images of these are "
+        "used from now on"
     )
 
 

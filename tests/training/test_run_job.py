@@ -190,6 +190,22 @@ def test_a_leaf_of_top_layers_shares_its_parents_trunk(trained, make_spec):
     )
 
 
+def test_aligned_columns_are_as_long_as_the_old_ones(trained, make_spec):
+    context, parent = trained
+    spec = make_spec(
+        context, MORE_CLASSES, initial=Initial(parent.job, align_weights=True)
+    )
+
+    result = run_job(spec, "root flat", context)
+
+    _, kernel, _ = layers(context, result.job)
+    new, *old = np.linalg.norm(kernel, axis=0)
+    assert new == pytest.approx(np.mean(old), rel=1e-5)
+    # What is noted is of what is kept.
+    model = results.load_model(context.store, result.job)
+    assert result.measured == measure(model, spec, context)
+
+
 def test_everything_that_can_be_asked_of_a_flat_increment(trained, make_spec):
     context, parent = trained
     initial = Initial(
@@ -199,6 +215,7 @@ def test_everything_that_can_be_asked_of_a_flat_increment(trained, make_spec):
         perturb=0.1,
         head_epochs=1.0,
         body_rate=0.5,
+        align_weights=True,
     )
     spec = make_spec(
         context,

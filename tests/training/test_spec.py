@@ -67,6 +67,7 @@ INITIAL_CHANGES = {
     "perturb": 0.1,
     "head_epochs": 1.0,
     "body_rate": 0.5,
+    "align_weights": True,
 }
 
 

@@ -99,6 +99,7 @@ def test_an_older_file_is_read():
     assert (found.tree.root.temperature, found.tree.temperatures) == (1, None)
     assert step.new_classes == ("fox", "bee")
     assert (step.learnt, step.duplicates) == ({}, ())
+    assert (step.exemplars, step.remaining) == ({}, {})
 
 
 def test_an_older_branch_is_read():

@@ -71,6 +71,7 @@ def generations(draw):
         st.integers(1, 2**60),
         st.lists(st.tuples(NAMES, NAMES), max_size=2).map(tuple),
     )
+    keys = st.lists(NAMES, max_size=2).map(tuple)
     step = Step(
         new_classes=tuple(draw(st.sets(st.sampled_from(names)))),
         decisions=(decision,),
@@ -83,6 +84,8 @@ def generations(draw):
         seconds=draw(st.floats(0, 1e9)),
         learnt=draw(st.dictionaries(NAMES, data, max_size=3)),
         duplicates=tuple(draw(st.lists(duplicates, max_size=1))),
+        exemplars=draw(st.dictionaries(NAMES, keys, max_size=3)),
+        remaining=draw(st.dictionaries(JOBS, JOBS, max_size=3)),
     )
     number = draw(st.integers(2, 10**6))
     values = st.recursive(

@@ -181,7 +181,8 @@ def cost(
 ) -> float:
     """What contenders cost to train in a study of two steps.
 
-    Jobs that several have in common are counted once.
+    Jobs that several have in common are counted once. With exemplars it is
+    less: an epoch is reckoned to sweep every image.
 
     Returns:
         Images swept in the second step, times how many of the usual network a
@@ -303,6 +304,18 @@ _BRANCHES: tuple[Contender, ...] = tuple(
     for weight in (0.5, 1.0)
 )
 
+# What later steps have of earlier classes: so many exemplars, and whether the
+# columns of new classes are aligned. At equal epochs fewer images are swept.
+_REPLAYS: dict[str, Changes] = {
+    f"replay{count}-{{}}{suffix}": {
+        "memory_per_class": count,
+        "align_weights": aligned,
+        **_IMPRINTED,
+    }
+    for count in (20, 50)
+    for suffix, aligned in (("", False), ("-aligned", True))
+}
+
 # For long streams: the better increment of each leaf stays.
 _COMPETE = {"growth": "compete", "num_superclasses": 2, **_IMPRINTED}
 
@@ -327,6 +340,18 @@ _ALL: tuple[Contender, ...] = (
         for name, (flat, leaf, changes) in _TREES.items()
     ),
     *_BRANCHES,
+    *(
+        Grown(name.format("flat"), 0.4, changes=changes)
+        for name, changes in _REPLAYS.items()
+    ),
+    *(
+        Grown(
+            name.format("tree"),
+            *(0.4, 0.6),
+            changes={"num_superclasses": 4, **changes},
+        )
+        for name, changes in _REPLAYS.items()
+    ),
     Grown("compete-20", 0.2, 0.2, refine=0.1, changes=_COMPETE),
     Grown("compete-30", 0.3, 0.3, refine=0.1, changes=_COMPETE),
     Grown("stream-flat-20", 0.2, changes=_IMPRINTED),

@@ -14,8 +14,10 @@ from etils import epath
 from hierkeras.analysis.answers import answer
 from hierkeras.analysis.calibration import expected_calibration_error
 from hierkeras.growth.assess import Assessor
+from hierkeras.growth.changes import new_leaves
 from hierkeras.growth.extend_leaf import Grower
 from hierkeras.growth.incremental import first_tree, incremental
+from hierkeras.growth.memory import choose_exemplars
 from hierkeras.growth.plan import JobPlan
 from hierkeras.models.cost import Cost, forward_cost
 from hierkeras.models.registry import ModelConfig, build_model
@@ -112,7 +114,12 @@ class SeedRunner:
             if isinstance(contender, Ensemble)
             else self._run(contender)
         )
-        made = Record(made_from, contender.name, self._plan.seed, tuple(steps))
+        try:
+            made = Record(
+                made_from, contender.name, self._plan.seed, tuple(steps)
+            )
+        finally:
+            self._context.keep_only({})  # the next contender has every image
         records.write(path, made)
         gc.collect()  # a contender's networks hold each other
         return made
@@ -144,9 +151,11 @@ class SeedRunner:
             total = sum(map(len, self._batches))
             model = widened(plan.model, contender.networks, total)
             plan = dataclasses.replace(plan, model=model)
-        assessor = Assessor(self._context.catalogue, predictor, options.routing)
         tree: nodes.Tree | None = None
         for number, batch in enumerate(self._batches):
+            assessor = Assessor(
+                self._context.catalogue, predictor, options.routing
+            )
             jobs = Jobs(self._context, InlineExecutor())
             # The first network is everyone's.
             own = plan if number else self._plan
@@ -158,8 +167,16 @@ class SeedRunner:
             )
             grown: tuple[nodes.Tree, tuple[Decision, ...]]
             grown = interruption.run(growing)
-            tree = grower.calibrated(grown[0])
+            before, tree = tree, grower.calibrated(grown[0])
             yield self._measure(number, tree, grower)
+            self._context.keep_only(
+                choose_exemplars(
+                    new_leaves(tree, before),
+                    options.memory_per_class,
+                    self._context,
+                    predictor,
+                )
+            )
 
     def _known(self, number: int) -> tuple[str, ...]:
         return tuple(itertools.chain(*self._batches[: number + 1]))
