@@ -21,7 +21,7 @@ from hierkeras.growth.options import (
     GrowthOptions,
 )
 from hierkeras.growth.plan import JobPlan
-from hierkeras.models.registry import ModelConfig
+from hierkeras.models.registry import ModelConfig, check_resizable
 from hierkeras.training.spec import NewColumns
 from hierkeras.tree.generation import Generation
 from hierkeras.tree.routing import Routing
@@ -182,6 +182,22 @@ _LEAF_LAYERS = flags.DEFINE_integer(
     lower_bound=0,
     upper_bound=10**6,
 )
+_LEAF_CAPACITY = define_float(
+    "leaf_capacity",
+    1.0,
+    "With --clone_from=flat: how many times as wide as its parent a cloned "
+    "leaf is whose classes stay confused with each other; one whose classes "
+    "are told apart is narrower by the same factor. 1: all are as wide.",
+    lower_bound=1.0,
+    upper_bound=4.0,
+)
+_REESTIMATE = flags.DEFINE_bool(
+    "reestimate_batch_norm",
+    False,
+    "After a flat increment or a cloned leaf is trained, replace the moving "
+    "means and variances of its batch normalisation by those over one more "
+    "pass of its training images.",
+)
 _FLAT_DISTILLATION = define_float(
     "flat_distillation",
     0.0,
@@ -239,7 +255,7 @@ def job_plan(model: ModelConfig, is_photos: bool) -> JobPlan:
     """How the flags ask for jobs to be made.
 
     Args:
-        model: The network of every node.
+        model: The network.
         is_photos: Whether mirrored and moved images are still the same.
     """
     return JobPlan(
@@ -260,6 +276,7 @@ def job_plan(model: ModelConfig, is_photos: bool) -> JobPlan:
         leaf_distillation=_LEAF_DISTILLATION.value,
         distillation_temperature=_TEMPERATURE.value,
         align_weights=_ALIGN_WEIGHTS.value,
+        reestimate_batch_norm=_REESTIMATE.value,
         seed=_SEED.value,
     )
 
@@ -278,6 +295,8 @@ def growth_options(latest: Generation | None) -> GrowthOptions:
             "--num_superclasses=1 divides nothing; give at least 2, or 0 to "
             "have it chosen"
         )
+    if _LEAF_CAPACITY.value > 1:
+        _check_leaf_capacity()
     recorded = settings.routing(latest) if latest else Routing()
     # The enumerations are checked by the flags; this gives them their types.
     return msgspec.convert(
@@ -293,7 +312,26 @@ def growth_options(latest: Generation | None) -> GrowthOptions:
             "confusion_counts": _COUNTS.value,
             "calibrate": _CALIBRATE.value,
             "memory_per_class": _MEMORY.value,
+            "leaf_capacity": _LEAF_CAPACITY.value,
             "scratch_baseline": _SCRATCH.value,
         },
         GrowthOptions,
     )
+
+
+def _check_leaf_capacity() -> None:
+    asked = f"--leaf_capacity={_LEAF_CAPACITY.value:g}"
+    if _CLONE_FROM.value != "flat":
+        raise UsageError(
+            f"{asked} needs --clone_from=flat, whose errors tell which leaf "
+            "is to be wider"
+        )
+    if _LEAF_LAYERS.value:
+        raise UsageError(
+            f"{asked} and --leaf_layers={_LEAF_LAYERS.value} exclude each "
+            "other: a leaf of another width can share no layers with its branch"
+        )
+    try:
+        check_resizable(_training_flags.model_config())
+    except UsageError as error:
+        raise UsageError(f"{asked}: {error}") from None

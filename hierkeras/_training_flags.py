@@ -13,6 +13,7 @@ from hierkeras.models.registry import (
     BACKBONES,
     MAX_IMAGE_SIZE,
     MAX_WIDTH,
+    MIN_WIDTH,
     ModelConfig,
     check_config,
 )
@@ -36,7 +37,7 @@ _WIDTH = define_float(
     "width_multiplier",
     1.0,
     "Factor on every layer's channels.",
-    lower_bound=0.01,
+    lower_bound=MIN_WIDTH,
     upper_bound=MAX_WIDTH,
 )
 _DROPOUT = define_float(

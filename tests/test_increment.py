@@ -15,6 +15,7 @@ from hierkeras import increment
 from hierkeras.tree.store import Store
 
 DIGITS = ("--dataset=digits", "--image_size=8")
+WIDER = ("--leaf_capacity=1.5", "--clone_from=flat")
 
 
 def test_digits_grow_in_two_steps(digits_tree):
@@ -123,6 +124,21 @@ def test_too_many_unreadable_images_end_the_step(
             ["--num_superclasses=4", "6 classes", "--growth=flat"],
         ),
         ([*DIGITS, "--num_superclasses=1"], 2, ["--num_superclasses=1"]),
+        (
+            [*DIGITS, "--leaf_capacity=1.5"],
+            2,
+            ["--leaf_capacity=1.5", "--clone_from=flat"],
+        ),
+        (
+            [*DIGITS, *WIDER, "--leaf_layers=2"],
+            2,
+            ["--leaf_capacity=1.5", "--leaf_layers=2"],
+        ),
+        (
+            [*DIGITS, *WIDER, "--image_size=79", "--backbone=alexnet"],
+            2,
+            ["--leaf_capacity=1.5: A trained alexnet", "small_cnn, small_r"],
+        ),
         ([*DIGITS, "--class_batches=6,5"], 2, ["6,5", "11", "10"]),
         ([*DIGITS, "--class_batches=6,x"], 2, ["--class_batches", "6,x"]),
         ([*DIGITS, "--class_batches=6,0"], 2, ["positive", "6,0"]),

@@ -8,6 +8,7 @@ import dataclasses
 import numpy as np
 
 from hierkeras.growth.assess import Assessor
+from hierkeras.growth.capacity import capacities
 from hierkeras.growth.competition import compete
 from hierkeras.growth.options import GrowthOptions
 from hierkeras.growth.partition import partition
@@ -27,6 +28,18 @@ class Grower:
     plan: JobPlan
     jobs: Jobs
     assessor: Assessor
+
+    def plan_from(self, parent: JobId) -> JobPlan:
+        """The plan of what starts from a job: it is as wide.
+
+        Raises:
+            UserError: If the job is missing or damaged.
+        """
+        return self.plan.with_width(self.width(parent))
+
+    def width(self, job: JobId) -> float:
+        """The `width_multiplier` of a finished job's network."""
+        return self.jobs.spec(job).model.width_multiplier
 
     def temperature(self, job: JobId, classes: tuple[str, ...]) -> float:
         """The temperature of a model that was just trained."""
@@ -71,11 +84,15 @@ async def extend_leaf(
     verdict = compete(flat, clone, grower.assessor, grower.options)
     is_forced = grower.options.growth == "clone"
     takes_clone = is_forced or verdict.takes_clone
+    evidence = verdict.evidence
+    if grower.options.leaf_capacity > 1:
+        widths = [grower.width(child.job) for child in clone.children]
+        evidence += f"; leaves of width {', '.join(f'{w:g}' for w in widths)}"
     decision = Decision(
         node=leaf.name,
         received=received,
         growth="clone" if takes_clone else "flat",
-        reason=("--growth=clone; " if is_forced else "") + verdict.evidence,
+        reason=("--growth=clone; " if is_forced else "") + evidence,
         flat=flat,
         flat_error=verdict.flat_error,
         clone=clone,
@@ -127,7 +144,9 @@ def superclasses(
 async def _flat_increment(
     leaf: Leaf, classes: tuple[str, ...], grower: Grower
 ) -> Leaf:
-    spec = grower.plan.flat(leaf.job, classes, grower.assessor.catalogue)
+    spec = grower.plan_from(leaf.job).flat(
+        leaf.job, classes, grower.assessor.catalogue
+    )
     await grower.jobs.run(spec, f"{leaf.name} flat")
     temperature = grower.temperature(spec.job, classes)
     return Leaf(leaf.name, classes, spec.job, temperature)
@@ -139,10 +158,10 @@ async def _both_increments(
     groups: tuple[tuple[str, ...], ...],
     grower: Grower,
 ) -> tuple[Branch, Leaf]:
-    async def clone(parent: Leaf, k: int) -> Leaf:
+    async def clone(parent: Leaf, k: int, capacity: float = 1.0) -> Leaf:
         name = f"{leaf.name}.{k + 1}"
-        spec = grower.plan.leaf(
-            parent.job, groups[k], grower.assessor.catalogue
+        spec = grower.plan_from(parent.job).leaf(
+            parent.job, groups[k], grower.assessor.catalogue, capacity
         )
         await grower.jobs.run(spec, f"{name} leaf")
         temperature = grower.temperature(spec.job, groups[k])
@@ -151,7 +170,9 @@ async def _both_increments(
     async def trained_branch(flat: Leaf) -> Leaf:
         """The flat increment, or what is trained of it to route."""
         catalogue = grower.assessor.catalogue
-        spec = grower.plan.branch(flat.job, groups, classes, catalogue)
+        spec = grower.plan_from(flat.job).branch(
+            flat.job, groups, classes, catalogue
+        )
         if spec is None:
             return flat
         await grower.jobs.run(spec, f"{leaf.name} branch")
@@ -161,9 +182,11 @@ async def _both_increments(
     flat_increment = _flat_increment(leaf, classes, grower)
     if grower.options.clone_from == "flat":
         flat = await flat_increment
-        router, *leaves = await asyncio.gather(
-            trained_branch(flat), *(clone(flat, k) for k in range(len(groups)))
+        factors = capacities(
+            flat, groups, grower.options.leaf_capacity, grower.assessor
         )
+        clones = [clone(flat, k, factor) for k, factor in enumerate(factors)]
+        router, *leaves = await asyncio.gather(trained_branch(flat), *clones)
     else:
         clones = [clone(leaf, k) for k in range(len(groups))]
         flat, *leaves = await asyncio.gather(flat_increment, *clones)

@@ -153,7 +153,7 @@ async def refine_branches(
 
     async def refine(branch: Branch, new: tuple[str, ...]) -> BranchModel:
         classes = (*branch.classes, *new)
-        spec = grower.plan.refined(
+        spec = grower.plan_from(branch.job).refined(
             branch.job, classes, grower.assessor.catalogue, refinement
         )
         await grower.jobs.run(spec, f"{branch.name} branch")

@@ -56,6 +56,9 @@ class GrowthOptions:
         memory_per_class: Exemplars that are kept of each class that a step
             learns, at least 0; its other training images are never used
             again. 0: every image is used.
+        leaf_capacity: At least 1; with more, and `clone_from="flat"`, each
+            cloned leaf is so many times as wide as its parent, as wide, or
+            that much narrower, by how confused its classes stay.
         scratch_baseline: Whether to train a model of all classes from
             scratch too, for comparison.
     """
@@ -71,4 +74,5 @@ class GrowthOptions:
     confusion_counts: ConfusionCounts = "hard"
     calibrate: Calibration = "tree"
     memory_per_class: int = 0
+    leaf_capacity: float = 1.0
     scratch_baseline: bool = False

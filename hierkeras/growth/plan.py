@@ -9,7 +9,7 @@ import msgspec
 
 from hierkeras.data.catalogue import Catalogue
 from hierkeras.growth.options import Refinement
-from hierkeras.models.registry import ModelConfig
+from hierkeras.models.registry import MAX_WIDTH, MIN_WIDTH, ModelConfig
 from hierkeras.training.spec import (
     Initial,
     JobSpec,
@@ -20,13 +20,16 @@ from hierkeras.training.spec import (
     Trainable,
 )
 
+# Of the kernel's standard deviation: replicas part, answers hardly change.
+_WIDENING_NOISE = 0.05
+
 
 @dataclasses.dataclass(frozen=True)
 class JobPlan:
     """Makes the specs of the jobs that growing asks for.
 
     Args:
-        model: The network of every node.
+        model: The network; its width is that of what a job starts from.
         recipe: How a model is trained from scratch.
         flat_epochs: Epochs of a flat increment; 0: as from scratch.
         leaf_epochs: Epochs of a cloned leaf; 0: as from scratch.
@@ -52,6 +55,8 @@ class JobPlan:
         distillation_temperature: Divides the logits there.
         align_weights: Whether a flat increment's columns of new classes are
             scaled to the mean length of the old ones' after training.
+        reestimate_batch_norm: Whether flat increments and cloned leaves have
+            their batch statistics estimated again after the training.
         seed: Of every job.
     """
 
@@ -72,7 +77,15 @@ class JobPlan:
     leaf_distillation: float = 0.0
     distillation_temperature: float = 2.0
     align_weights: bool = False
+    reestimate_batch_norm: bool = False
     seed: int = 0
+
+    def with_width(self, width_multiplier: float) -> JobPlan:
+        """The same for networks of another width."""
+        model = dataclasses.replace(
+            self.model, width_multiplier=width_multiplier
+        )
+        return dataclasses.replace(self, model=model)
 
     def from_scratch(
         self, classes: Sequence[str], catalogue: Catalogue
@@ -100,15 +113,47 @@ class JobPlan:
             align_weights=self.align_weights,
         )
         spec = self._from_parent(initial, classes, catalogue, self.flat_epochs)
+        spec = msgspec.structs.replace(
+            spec, reestimate_batch_norm=self.reestimate_batch_norm
+        )
         return self._taught(spec, self.flat_distillation)
 
     def leaf(
-        self, parent: str, classes: Sequence[str], catalogue: Catalogue
+        self,
+        parent: str,
+        classes: Sequence[str],
+        catalogue: Catalogue,
+        capacity: float = 1.0,
     ) -> JobSpec:
-        """A leaf of `classes` cloned from job `parent`."""
-        initial = Initial(parent, self.new_columns, body_rate=self.body_rate)
-        spec = self._from_parent(initial, classes, catalogue, self.leaf_epochs)
-        spec = msgspec.structs.replace(spec, top_layers=self.leaf_layers)
+        """A leaf of `classes` cloned from job `parent`.
+
+        Args:
+            parent: The job, of a network as wide as the plan's.
+            classes: The classes.
+            catalogue: The examples.
+            capacity: Factor on that width, greater than 0; what comes out is
+                kept within what `--width_multiplier` takes.
+        """
+        before = self.model.width_multiplier
+        after = before
+        if capacity != 1:
+            # Rounded, so that a wider one's narrower one is as wide as before.
+            scaled = round(before * capacity, 4)
+            after = min(max(scaled, MIN_WIDTH), MAX_WIDTH)
+        initial = Initial(
+            parent,
+            self.new_columns,
+            body_rate=self.body_rate,
+            widening_noise=_WIDENING_NOISE if after > before else 0.0,
+        )
+        spec = self.with_width(after)._from_parent(
+            initial, classes, catalogue, self.leaf_epochs
+        )
+        spec = msgspec.structs.replace(
+            spec,
+            top_layers=self.leaf_layers,
+            reestimate_batch_norm=self.reestimate_batch_norm,
+        )
         return self._taught(spec, self.leaf_distillation)
 
     def branch(

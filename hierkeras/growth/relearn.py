@@ -37,16 +37,18 @@ async def relearn(
     Returns:
         The new tree, and a decision for each leaf that was trained.
     """
-    plan, catalogue = grower.plan, grower.assessor.catalogue
+    catalogue = grower.assessor.catalogue
 
     async def train(leaf: Leaf) -> Leaf:
-        spec = plan.leaf(leaf.job, leaf.classes, catalogue)
+        spec = grower.plan_from(leaf.job).leaf(
+            leaf.job, leaf.classes, catalogue
+        )
         await grower.jobs.run(spec, f"{leaf.name} relearnt")
         temperature = grower.temperature(spec.job, leaf.classes)
         return Leaf(leaf.name, leaf.classes, spec.job, temperature)
 
     async def refine(branch: Branch) -> BranchModel:
-        spec = plan.refined(
+        spec = grower.plan_from(branch.job).refined(
             branch.job,
             branch.classes,
             catalogue,

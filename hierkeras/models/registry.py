@@ -30,6 +30,8 @@ class Backbone:
         takes_width: Whether `width_multiplier` applies to it.
         takes_weights: Whether it can start from a file of weights.
         source: The publication that describes it.
+        can_resize: Whether a trained one can be taken over into a wider or a
+            narrower one.
     """
 
     builder: str
@@ -37,10 +39,12 @@ class Backbone:
     takes_width: bool
     takes_weights: bool
     source: str
+    can_resize: bool = False
 
 
 # Beyond these a number is a mistake, and no machine's memory is enough.
 MAX_IMAGE_SIZE = 4096
+MIN_WIDTH = 0.01
 MAX_WIDTH = 64.0
 
 _MOBILENET_V3 = "Howard et al. 2019, https://arxiv.org/abs/1905.02244"
@@ -61,6 +65,7 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType(
             takes_weights=False,
             source="a plain network in the manner of Simonyan & Zisserman "
             "2015, https://arxiv.org/abs/1409.1556",
+            can_resize=True,
         ),
         "small_resnet": Backbone(
             builder="hierkeras.models.small_resnet:small_resnet",
@@ -69,6 +74,7 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType(
             takes_weights=False,
             source="He et al. 2016, section 4.2, "
             "https://arxiv.org/abs/1512.03385",
+            can_resize=True,
         ),
         "mobilenet_v3_small": Backbone(
             builder="hierkeras.models.applications:mobilenet_v3_small",
@@ -167,6 +173,23 @@ def check_config(config: ModelConfig) -> None:
             f"Received: dropout={config.dropout}."
         )
     _check_weights(config, backbone)
+
+
+def check_resizable(config: ModelConfig) -> None:
+    """Checks that a trained network can be made wider or narrower.
+
+    Args:
+        config: The network.
+
+    Raises:
+        UsageError: If it cannot.
+    """
+    if not BACKBONES[config.backbone].can_resize:
+        able = [name for name, b in BACKBONES.items() if b.can_resize]
+        raise UsageError(
+            f"A trained {config.backbone} cannot be made wider or narrower: "
+            f"use one of {', '.join(able)}."
+        )
 
 
 def _check_weights(config: ModelConfig, backbone: Backbone) -> None:

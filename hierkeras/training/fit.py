@@ -32,12 +32,21 @@ class Fitted:
 
     Args:
         history: What was measured in each epoch; the last entry's
-            `images_swept` is what the training cost.
+            `images_swept` is what the epochs cost.
         rate_factor: What the recipe's learning rates were multiplied by.
+        images_reestimated: Images that went through the model after that, for
+            its batch statistics.
     """
 
     history: list[dict[str, Any]]
     rate_factor: float = 1.0
+    images_reestimated: int = 0
+
+    @property
+    def images_swept(self) -> int:
+        """What the training cost."""
+        swept = self.history[-1]["images_swept"] if self.history else 0
+        return int(swept) + self.images_reestimated
 
 
 def fit(

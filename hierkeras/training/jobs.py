@@ -8,6 +8,7 @@ from hierkeras.training.executors import Executor
 from hierkeras.training.results import JobResult
 from hierkeras.training.spec import JobSpec
 from hierkeras.tree.generation import JobUse
+from hierkeras.tree.names import JobId
 
 
 class Jobs:
@@ -39,6 +40,14 @@ class Jobs:
             spec.job, JobUse(spec.job, label, result.images_swept, reused)
         )
         return result
+
+    def spec(self, job: JobId) -> JobSpec:
+        """What a finished job was asked.
+
+        Raises:
+            UserError: If it is missing or damaged.
+        """
+        return results.read(self._context.store, job).spec
 
     def uses(self) -> tuple[JobUse, ...]:
         """Every job run so far, in order of completion."""

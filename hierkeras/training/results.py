@@ -57,7 +57,7 @@ class JobResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         label: What it was first run for.
         measured: The model's errors.
         images_swept: Training images that went through it, counted again in
-            every epoch.
+            every epoch, and for batch statistics.
         epochs: Epochs run.
         seconds: Wall-clock time of the training.
         versions: Of the libraries that ran it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -16,8 +17,9 @@ from scipy import special
 from hierkeras._errors import UserError
 from hierkeras.data.features import Features
 from hierkeras.data.images import Images
-from hierkeras.models import registry, surgery
+from hierkeras.models import registry, surgery, widening
 from hierkeras.training import (
+    batch_norm,
     faults,
     fit,
     losses,
@@ -28,7 +30,7 @@ from hierkeras.training import (
 )
 from hierkeras.training.context import Context
 from hierkeras.training.monitoring import Diverged
-from hierkeras.training.spec import JobSpec
+from hierkeras.training.spec import Initial, JobSpec
 
 # Enough for a stable mean feature, few enough to cost little.
 _IMPRINT_IMAGES_PER_CLASS = 50
@@ -85,7 +87,7 @@ def run_job(spec: JobSpec, label: str, context: Context) -> results.JobResult:
         spec=spec,
         label=label,
         measured=measured,
-        images_swept=history[-1]["images_swept"] if history else 0,
+        images_swept=fitted.images_swept,
         epochs=len(history),
         seconds=time.monotonic() - start,
         versions={"tensorflow": tf.__version__, "keras": keras.__version__},
@@ -141,10 +143,14 @@ def _initialise(model: keras.Model, spec: JobSpec, context: Context) -> None:
     initial = spec.initial
     if initial is None:
         return
-    parent_classes = results.read(context.store, initial.job).spec.classes
+    parent_spec = results.read(context.store, initial.job).spec
     parent = results.load_model(context.store, initial.job)
+    if parent_spec.model.width_multiplier != spec.model.width_multiplier:
+        parent = _resized(parent, spec, initial)
     fresh = [np.asarray(weight) for weight in model.weights]
-    new = surgery.transfer_weights(parent, model, parent_classes, spec.classes)
+    new = surgery.transfer_weights(
+        parent, model, parent_spec.classes, spec.classes
+    )
     if initial.shrink != 1.0 or initial.perturb:
         surgery.shrink_and_perturb(
             model, fresh, initial.shrink, initial.perturb
@@ -153,6 +159,18 @@ def _initialise(model: keras.Model, spec: JobSpec, context: Context) -> None:
     num_old = len(spec.classes) - len(new)
     if initial.new_columns == "imprinted" and new and num_old >= 2:
         _imprint(model, spec, new, context)
+
+
+def _resized(
+    parent: keras.Model, spec: JobSpec, initial: Initial
+) -> keras.Model:
+    """The parent, as wide as the job's network is."""
+    registry.check_resizable(spec.model)
+    resized = registry.build_model(spec.model, parent.output_shape[-1])
+    widening.resize_weights(
+        parent, resized, initial.widening_noise, spec.random_seed
+    )
+    return resized
 
 
 def _imprint(
@@ -223,7 +241,19 @@ def _train(
         )
     if trained is not model:
         model.get_layer(surgery.HEAD).set_weights(trained.get_weights())
-    return fitted
+    if not spec.reestimate_batch_norm:
+        return fitted
+    swept = batch_norm.reestimate(
+        model,
+        context.images.training_batches(
+            *samples["train"],
+            batch_size=spec.recipe.batch_size,
+            seed=spec.random_seed,
+            augment=False,
+            epochs=1,
+        ).map(lambda images, _: images),
+    )
+    return dataclasses.replace(fitted, images_reestimated=swept)
 
 
 def _samples(

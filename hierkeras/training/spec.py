@@ -31,10 +31,12 @@ _LATER: dict[str, object] = {
     "perturb": 0.0,
     "head_epochs": 0.0,
     "body_rate": 1.0,
+    "widening_noise": 0.0,
     "top_layers": 0,
     "teacher": None,
     "superclasses": None,
     "align_weights": False,
+    "reestimate_batch_norm": False,
 }
 
 
@@ -113,6 +115,9 @@ class Initial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         align_weights: Whether softmax columns of classes that it lacks are
             scaled, after training, to the mean length of the others: weight
             aligning (Zhao et al. 2020, https://arxiv.org/abs/1911.07053).
+        widening_noise: Where the job's network is wider than that model,
+            standard deviation of the noise on replicated channels, as a part
+            of that of the kernel; see `hierkeras.models.widening`.
     """
 
     job: JobId
@@ -122,6 +127,7 @@ class Initial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     head_epochs: float = 0.0
     body_rate: float = 1.0
     align_weights: bool = False
+    widening_noise: float = 0.0
 
 
 class Teacher(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -173,6 +179,9 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         teacher: A model whose opinion is kept to; None: there is none.
         superclasses: What the model is trained to tell apart too; None:
             classes only.
+        reestimate_batch_norm: Whether the moving means and variances of what
+            was trained are replaced, after the training, by those over its
+            images; see `hierkeras.training.batch_norm`.
         seed: Of initialisation, order and augmentation.
     """
 
@@ -185,6 +194,7 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     top_layers: int = 0
     teacher: Teacher | None = None
     superclasses: Superclasses | None = None
+    reestimate_batch_norm: bool = False
     seed: int = 0
 
     @property

@@ -75,6 +75,14 @@ class UntrainedJobs:
         return JobResult(spec, label, measured, 0, 0, 0.0, {})
 
 
+class RememberedJobs(Jobs):
+    """The jobs of a step, where the executor alone knows their specs."""
+
+    def __init__(self, context, executor):
+        super().__init__(context, executor)
+        self.spec = executor.specs.__getitem__
+
+
 class ChanceAnswers:
     """In place of a predictor: a job's softmax outputs, by chance."""
 
@@ -122,6 +130,7 @@ OPTIONS = st.builds(
         Routing, st.sampled_from(ROUTING_RULES), st.integers(1, 4)
     ),
     confusion_counts=st.sampled_from(CONFUSION_COUNTS),
+    leaf_capacity=st.sampled_from([1.0, 1.5]),
 )
 
 
@@ -148,7 +157,7 @@ class GrowingTree(RuleBasedStateMachine):
 
     def run(self, options, new_classes, grow, *arguments):
         assessor = Assessor(CATALOGUE, self.answers, options.routing)
-        jobs = Jobs(self.context, self.executor)
+        jobs = RememberedJobs(self.context, self.executor)
         plan = JobPlan(ModelConfig("small_cnn", image_size=8), Recipe())
         grower = Grower(options, plan, jobs, assessor)
         tree, decisions = asyncio.run(grow(*arguments, new_classes, grower))
@@ -289,9 +298,22 @@ def check_step(before, generation, new, specs):
     old = {node.job for node in before.nodes()}
     ran = {use.job for use in step.jobs}
     assert used - old == ran
+    flats = {decision.flat.job for decision in step.decisions}
+    leaves = {
+        leaf.job
+        for decision in step.decisions
+        for leaf in below(decision.clone)
+    }
     for job in ran:
-        flats = {decision.flat.job for decision in step.decisions}
-        assert specs[job].initial.job in old | flats
+        parent = specs[job].initial.job
+        assert parent in old | flats
+        factor = width(specs[job]) / width(specs[parent])
+        assert 0.99 / 1.5 < factor < 1.01 * 1.5
+        assert factor == 1 or job in leaves
+
+
+def width(spec):
+    return spec.model.width_multiplier
 
 
 def below(node):

@@ -105,6 +105,7 @@ def test_what_is_asked_of_increments_reaches_their_specs(catalogue):
         leaf_distillation=0.5,
         distillation_temperature=4.0,
         align_weights=True,
+        reestimate_batch_norm=True,
     )
 
     flat = plan.flat("parent", CLASSES, catalogue)
@@ -124,11 +125,41 @@ def test_what_is_asked_of_increments_reaches_their_specs(catalogue):
     assert leaf.initial == Initial("parent", body_rate=0.3)
     assert leaf.teacher == Teacher("parent", 0.5, 4.0)
     assert leaf.top_layers == 3
+    assert flat.reestimate_batch_norm and leaf.reestimate_batch_norm
+    assert not refined.reestimate_batch_norm
     assert refined.initial == Initial("parent")
     assert refined.teacher is None
     assert plan.from_scratch(CLASSES, catalogue) == PLAN.from_scratch(
         CLASSES, catalogue
     )
+
+
+@pytest.mark.parametrize(
+    ("width", "capacity", "expected"),
+    [
+        (1.0, 1.0, 1.0),
+        (1.0, 1.5, 1.5),
+        (1.5, 1 / 1.5, 1.0),
+        (0.7, 1 / 1.5, 0.4667),
+        (0.12345, 1.0, 0.12345),
+        (60.0, 4.0, 64.0),
+        (64.0, 4.0, 64.0),
+        (0.02, 0.25, 0.01),
+    ],
+)
+def test_a_leafs_width_is_its_parents_times_its_capacity(
+    catalogue, width, capacity, expected
+):
+    plan = PLAN.with_width(width)
+
+    spec = plan.leaf("parent", CLASSES, catalogue, capacity)
+
+    assert spec.model.width_multiplier == expected
+    assert (spec.initial.widening_noise > 0) == (expected > width)
+    if expected == width:
+        assert spec == plan.leaf("parent", CLASSES, catalogue)
+    flat = plan.flat("parent", CLASSES, catalogue)
+    assert flat.model.width_multiplier == width
 
 
 def test_jobs_differ_where_anything_that_decides_them_does(catalogue):

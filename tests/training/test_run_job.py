@@ -1,8 +1,10 @@
 """A job: what it leaves, what it starts from, and that it repeats."""
 
+import dataclasses
 import zipfile
 
 import h5py
+import keras
 import msgspec
 import numpy as np
 import pytest
@@ -233,6 +235,99 @@ def test_everything_that_can_be_asked_of_a_flat_increment(trained, make_spec):
     # The model that is kept answers for the student alone.
     model = results.load_model(context.store, spec.job)
     assert model.output_shape == (None, len(MORE_CLASSES))
+
+
+@pytest.mark.parametrize(
+    ("width", "noise", "agrees"), [(1.0, 0.0, True), (0.25, 0.0, False)]
+)
+def test_a_leaf_of_another_width_starts_from_its_parent(
+    trained, make_spec, width, noise, agrees
+):
+    context, parent = trained
+    spec = make_spec(
+        context,
+        ("2", "0"),
+        recipe={"max_epochs": 0},
+        initial=Initial(parent.job, widening_noise=noise),
+    )
+    spec = msgspec.structs.replace(
+        spec, model=dataclasses.replace(spec.model, width_multiplier=width)
+    )
+
+    result = run_job(spec, "root.1 leaf", context)
+
+    indices = context.catalogue.indices("validation", ("2", "0"))
+    images = context.images.evaluation_batches(indices, 64)
+    old, new = (
+        results.load_model(context.store, job) for job in (parent.job, spec.job)
+    )
+    assert new.count_params() != old.count_params()
+    before = old.predict(images, verbose=0)[:, [2, 0]]
+    after = new.predict(images, verbose=0)
+    assert np.allclose(after, before, atol=1e-4) == agrees
+    if agrees:
+        assert result.measured.top1_error < 0.1
+
+
+def test_a_leaf_of_another_width_is_trained_and_taught(trained, make_spec):
+    context, parent = trained
+    spec = make_spec(
+        context,
+        ("2", "0"),
+        initial=Initial(parent.job, "imprinted", widening_noise=0.05),
+        teacher=Teacher(parent.job, 1.0, 2.0),
+    )
+    wide = dataclasses.replace(spec.model, width_multiplier=0.75)
+    spec = msgspec.structs.replace(spec, model=wide)
+
+    result = run_job(spec, "root.1 leaf", context)
+
+    assert result.measured.top1_error < 0.1
+    assert results.load_model(context.store, spec.job).count_params() > 0
+
+
+def test_statistics_are_estimated_again_at_the_price_of_a_pass(
+    trained, make_spec
+):
+    context, parent = trained
+    fields = {"initial": Initial(parent.job), "top_layers": 2}
+    plain, exact = (
+        run_job(
+            make_spec(
+                *(context, ("0", "2")), **fields, reestimate_batch_norm=again
+            ),
+            "root.1 leaf",
+            context,
+        )
+        for again in (False, True)
+    )
+
+    images = len(context.catalogue.indices("train", ("0", "2")))
+    assert exact.images_swept == plain.images_swept + images
+    # They were seeded apart; what is frozen is the parent's all the same.
+    old, kept = (
+        results.load_model(context.store, job)
+        for job in (parent.job, exact.job)
+    )
+    norms = [layer for layer in kept.layers if "norm" in layer.name]
+    for layer in norms[:-1]:
+        assert_identical(
+            layer.get_weights(), old.get_layer(layer.name).get_weights()
+        )
+    # Over all images, the frozen layers' statistics being fixed: exact.
+    norm = norms[-1]
+    indices = np.concatenate(
+        [context.catalogue.indices("train", (name,)) for name in ("0", "2")]
+    )
+    seen = keras.Model(kept.input, norm.input).predict(
+        context.images.evaluation_batches(np.sort(indices), 64), verbose=0
+    )
+    np.testing.assert_allclose(
+        norm.moving_mean, seen.mean(axis=(0, 1, 2)), atol=1e-4
+    )
+    np.testing.assert_allclose(
+        norm.moving_variance, seen.var(axis=(0, 1, 2)), rtol=1e-3
+    )
 
 
 def test_a_model_without_an_opinion_is_wrong(trained, make_spec):

@@ -32,6 +32,7 @@ SPEC_CHANGES = {
     "top_layers": 2,
     "teacher": Teacher("0123456789abcdef", 1.0, 2.0),
     "superclasses": Superclasses((("a",), ("b",)), 0.5),
+    "reestimate_batch_norm": True,
     "seed": 1,
 }
 RECIPE_CHANGES = {
@@ -68,6 +69,7 @@ INITIAL_CHANGES = {
     "head_epochs": 1.0,
     "body_rate": 0.5,
     "align_weights": True,
+    "widening_noise": 0.1,
 }
 
 

@@ -229,6 +229,7 @@ _FLAT: dict[str, Changes] = {
     "shrink40": _IMPRINTED | {"shrink": 0.4, "perturb": 0.1},
     "distilled": _IMPRINTED | {"flat_distillation": 1.0},
     "smoothed": _IMPRINTED | {"label_smoothing": 0.1},
+    "rebn": _IMPRINTED | {"reestimate_batch_norm": True},  # a pass more
     "combined": _IMPRINTED
     | {"shrink": 0.6, "perturb": 0.1, "label_smoothing": 0.1},
 }
@@ -282,6 +283,14 @@ _TREES: dict[str, tuple[float, float, Changes]] = {
             "label_smoothing": 0.1,
             "leaf_distillation": 1.0,
         },
+    ),
+    "tree4-capacity150-40": (
+        *(0.4, 0.6),
+        {"num_superclasses": 4, "leaf_capacity": 1.5},
+    ),
+    "tree4-rebn-40": (  # a pass more of each model
+        *(0.4, 0.6),
+        {"num_superclasses": 4, "reestimate_batch_norm": True},
     ),
     "tree4-shrink60-40": (
         *(0.4, 0.6),
