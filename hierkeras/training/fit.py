@@ -134,7 +134,9 @@ def fit(
         )
         callbacks.append(keeper)
     look = min(recipe.validation_samples, len(validation[0]))
-    look_batch = min(batch, look)
+    replicas = model.distribute_strategy.num_replicas_in_sync
+    # Each takes an equal part; what a batch lacks is looked at twice.
+    look_batch = min(batch, math.ceil(look / replicas) * replicas)
 
     def run(first: int, last: int, skipped: int) -> None:
         model.fit(

@@ -131,7 +131,11 @@ def _attempt(
 ) -> tuple[keras.Model, fit.Fitted]:
     keras.utils.set_random_seed(spec.random_seed)
     with _dtype_policy(spec.recipe.precision):
-        with strategy.choose_strategy(context.config.runtime.devices).scope():
+        chosen = strategy.choose_strategy(context.config.runtime.devices)
+        strategy.check_batch_size(
+            spec.recipe.batch_size, chosen.num_replicas_in_sync
+        )
+        with chosen.scope():
             model = registry.build_model(spec.model, len(spec.classes))
         _initialise(model, spec, context)
         fitted = _train(model, spec, label, context, rate_factor)

@@ -45,6 +45,23 @@ def choose_strategy(devices: Sequence[str] = ()) -> tf.distribute.Strategy:
     return tf.distribute.get_strategy()
 
 
+def check_batch_size(batch_size: int, num_replicas: int) -> None:
+    """Checks that replicas can take equal parts of a batch.
+
+    Args:
+        batch_size: Images in a batch.
+        num_replicas: How many take part.
+
+    Raises:
+        UsageError: If they cannot.
+    """
+    if batch_size % num_replicas:
+        raise UsageError(
+            f"--batch_size={batch_size} cannot be divided equally among "
+            f"{num_replicas} devices; give a multiple of {num_replicas}"
+        )
+
+
 @functools.cache
 def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
     """One strategy for all jobs of a process.

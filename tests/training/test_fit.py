@@ -130,6 +130,7 @@ def test_two_devices_learn_what_one_learns(tmp_path):
     assert two == pytest.approx(one, rel=1e-4)
     one, two = found["weights"]
     assert two == pytest.approx(one, rel=1e-3, abs=1e-5)
+    assert found["epochs_with_few_validation_images"] == 3
     # A job of two devices leaves a model that needs only one.
     assert found["saved_loss"] == pytest.approx(
         found["measured_loss"], rel=1e-3

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from hierkeras._errors import UsageError
-from hierkeras.training.strategy import choose_strategy
+from hierkeras.training.strategy import check_batch_size, choose_strategy
 
 
 def test_an_unknown_device_is_answered_with_those_present():
@@ -26,3 +26,11 @@ def test_without_a_gpu_there_is_no_strategy():
     assert not tf.distribute.has_strategy()
     with choose_strategy().scope():
         assert not tf.distribute.has_strategy()
+
+
+def test_a_batch_is_divided_equally():
+    check_batch_size(64, 1)
+    check_batch_size(63, 1)
+    check_batch_size(64, 2)
+    with pytest.raises(UsageError, match=r"=63 .* 2 devices; .* multiple of 2"):
+        check_batch_size(63, 2)
