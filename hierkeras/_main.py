@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import sys
+import threading
 import types
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -18,6 +19,7 @@ from hierkeras._errors import UsageError, UserError
 from hierkeras.tree.names import shown
 
 _LONGEST_ERROR = 2_000
+_SECONDS_TO_INTERRUPT = 0.1
 
 
 def run(main: Callable[..., None]) -> None:
@@ -67,6 +69,7 @@ def run(main: Callable[..., None]) -> None:
     # the training that it interrupts is over.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
+    sys.unraisablehook = _raise_later
     for stream in (sys.stdout, sys.stderr):
         # Not every terminal has the letters of every class.
         if isinstance(stream, io.TextIOWrapper):
@@ -91,6 +94,22 @@ def _parse_flags(arguments: Sequence[str]) -> list[str]:
 
 def _interrupt(number: int, frame: types.FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _raise_later(unraisable: sys.UnraisableHookArgs) -> None:
+    """Interrupts again, where an interruption was raised in vain.
+
+    Python runs the callbacks of weak references and `__del__` between any two
+    steps, also those in which it handles a signal, and drops what they raise.
+    """
+    if unraisable.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(unraisable)
+        return
+    again = threading.Timer(
+        _SECONDS_TO_INTERRUPT, os.kill, (os.getpid(), signal.SIGINT)
+    )
+    again.daemon = True
+    again.start()
 
 
 def _work_directory() -> list[str]:

@@ -153,6 +153,40 @@ def test_a_terminal_without_a_letter_shows_its_code():
     assert (done.returncode, done.stdout) == (0, "b\\xe9\n"), done.stderr
 
 
+def test_an_interruption_is_not_lost_in_a_callback():
+    # As in a training: the garbage collector ran, and Ctrl-C came just then.
+    code = """if True:
+        import os, signal, time, weakref
+        from hierkeras import _main
+
+        class Garbage: pass
+
+        def main():
+            garbage = Garbage()
+            def forget(_):
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.01)
+                print("never reached")
+            reference = weakref.ref(garbage, forget)
+            del garbage
+            print("goes on", flush=True)
+            time.sleep(50)
+
+        _main.run(main)"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=40,
+    )
+    assert done.returncode == 1
+    assert done.stdout == "goes on\n"
+    assert done.stderr.startswith("error: interrupted; ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_fault_of_ours_is_not_hidden(run_main):
     with pytest.raises(ZeroDivisionError):
         run_main(binary(ZeroDivisionError()), "--workdir=w")
