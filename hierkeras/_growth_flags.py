@@ -17,6 +17,7 @@ from hierkeras.growth.options import (
     CONFUSION_COUNTS,
     CRITERIA,
     GROWTH_MODES,
+    PARTITION_RULES,
     REFINEMENTS,
     GrowthOptions,
 )
@@ -56,6 +57,14 @@ _NUM_SUPERCLASSES = flags.DEFINE_integer(
     "confusion matrix.",
     lower_bound=0,
     upper_bound=10**6,
+)
+_PARTITION_BY = flags.DEFINE_enum(
+    "partition_by",
+    "spectral",
+    list(PARTITION_RULES),
+    "How classes are divided: spectral clustering of their confusions (the "
+    "paper), or predicted_error: so that what leaves are expected to take off "
+    "is most, which weighs sizes and K too; that needs --confusion_from=flat.",
 )
 _CLONE_FROM = flags.DEFINE_enum(
     "clone_from",
@@ -295,6 +304,14 @@ def growth_options(latest: Generation | None) -> GrowthOptions:
             "--num_superclasses=1 divides nothing; give at least 2, or 0 to "
             "have it chosen"
         )
+    if (
+        _PARTITION_BY.value == "predicted_error"
+        and _CONFUSION_FROM.value != "flat"
+    ):
+        raise UsageError(
+            "--partition_by=predicted_error needs --confusion_from=flat, "
+            "which tells what new classes are confused with"
+        )
     if _LEAF_CAPACITY.value > 1:
         _check_leaf_capacity()
     recorded = settings.routing(latest) if latest else Routing()
@@ -305,6 +322,7 @@ def growth_options(latest: Generation | None) -> GrowthOptions:
             "compete_by": _COMPETE_BY.value,
             "error_per_doubling": _ERROR_PER_DOUBLING.value,
             "num_superclasses": _NUM_SUPERCLASSES.value,
+            "partition_by": _PARTITION_BY.value,
             "clone_from": _CLONE_FROM.value,
             "confusion_from": _CONFUSION_FROM.value,
             "refine_branches": _REFINE.value,

@@ -125,6 +125,11 @@ def test_too_many_unreadable_images_end_the_step(
         ),
         ([*DIGITS, "--num_superclasses=1"], 2, ["--num_superclasses=1"]),
         (
+            [*DIGITS, "--partition_by=predicted_error"],
+            2,
+            ["--partition_by=predicted_error", "--confusion_from=flat"],
+        ),
+        (
             [*DIGITS, "--leaf_capacity=1.5"],
             2,
             ["--leaf_capacity=1.5", "--clone_from=flat"],

@@ -11,7 +11,7 @@ from hierkeras.growth.assess import Assessor
 from hierkeras.growth.capacity import capacities
 from hierkeras.growth.competition import compete
 from hierkeras.growth.options import GrowthOptions
-from hierkeras.growth.partition import partition
+from hierkeras.growth.partition import partition, partition_by_gain
 from hierkeras.growth.plan import JobPlan
 from hierkeras.growth.preview import confusion_rates
 from hierkeras.training.jobs import Jobs
@@ -129,11 +129,11 @@ def superclasses(
                 grower.options.confusion_counts,
             )
         )
-    labels = partition(
-        rates[0],
-        rates[1],
-        grower.options.num_superclasses,
-        grower.plan.seed,
+    count, seed = grower.options.num_superclasses, grower.plan.seed
+    labels = (
+        partition_by_gain(rates[0], count, seed)
+        if grower.options.partition_by == "predicted_error"
+        else partition(rates[0], rates[1], count, seed)
     )
     names = np.array([*leaf.classes, *received], dtype=object)
     return tuple(

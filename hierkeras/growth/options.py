@@ -12,6 +12,7 @@ Criterion = Literal["error", "error_per_flop"]
 CloneSource = Literal["previous", "flat"]
 Refinement = Literal["none", "head", "full"]
 ConfusionCounts = Literal["hard", "soft"]
+PartitionRule = Literal["spectral", "predicted_error"]
 Calibration = Literal["none", "nodes", "tree", "both"]
 
 GROWTH_MODES: tuple[str, ...] = get_args(GrowthMode)
@@ -19,6 +20,7 @@ CRITERIA: tuple[str, ...] = get_args(Criterion)
 CLONE_SOURCES: tuple[str, ...] = get_args(CloneSource)
 REFINEMENTS: tuple[str, ...] = get_args(Refinement)
 CONFUSION_COUNTS: tuple[str, ...] = get_args(ConfusionCounts)
+PARTITION_RULES: tuple[str, ...] = get_args(PartitionRule)
 CALIBRATIONS: tuple[str, ...] = get_args(Calibration)
 
 
@@ -35,7 +37,10 @@ class GrowthOptions:
         error_per_doubling: How much, in [0, 1], for each doubling of the
             operations of an image.
         num_superclasses: K, at least 2; 0: chosen by the eigengap of the
-            confusion matrix.
+            confusion matrix, or by the predicted error.
+        partition_by: `spectral` clustering of confusions (the paper), or the
+            least `predicted_error` of the tree, which needs
+            `confusion_from="flat"`.
         clone_from: What a clone's leaves start from: `previous`, the leaf
             before the step (the paper), beside the flat increment; or
             `flat`, the finished flat increment.
@@ -61,12 +66,16 @@ class GrowthOptions:
             that much narrower, by how confused its classes stay.
         scratch_baseline: Whether to train a model of all classes from
             scratch too, for comparison.
+
+    Raises:
+        ValueError: If `partition_by` lacks what it needs.
     """
 
     growth: GrowthMode = "compete"
     compete_by: Criterion = "error"
     error_per_doubling: float = 0.02
     num_superclasses: int = 0
+    partition_by: PartitionRule = "spectral"
     clone_from: CloneSource = "previous"
     confusion_from: CloneSource = "previous"
     refine_branches: Refinement = "head"
@@ -76,3 +85,10 @@ class GrowthOptions:
     memory_per_class: int = 0
     leaf_capacity: float = 1.0
     scratch_baseline: bool = False
+
+    def __post_init__(self) -> None:
+        if (
+            self.partition_by == "predicted_error"
+            and self.confusion_from != "flat"
+        ):
+            raise ValueError("predicted_error needs confusion_from='flat'")

@@ -10,12 +10,10 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.cluster import SpectralClustering
 
+from hierkeras.growth.predicted_error import IntArray, best_partition
 from hierkeras.growth.preview import FloatArray
-
-IntArray = npt.NDArray[np.int64]
 
 # A superclass of one class has nothing left to decide.
 _MIN_SIZE = 2
@@ -52,13 +50,39 @@ def partition(
     most = min(len(affinity), (len(affinity) + len(confusion)) // _MIN_SIZE)
     count = num_superclasses or eigengap(affinity, min(most, _MAX_SUPERCLASSES))
     count = max(1, min(count, most))
-    clusters = _cluster(affinity, count, seed)
-    members = np.eye(count)[clusters]
-    everything = np.concatenate(
-        [clusters, (confusion @ members).argmax(axis=1)]
+    return _renumbered(_clustered(affinity, confusion, count, seed))
+
+
+def partition_by_gain(
+    rates: FloatArray, num_superclasses: int, seed: int = 0
+) -> IntArray:
+    """Divides classes so that the whole tree's predicted error is least.
+
+    See `hierkeras.growth.predicted_error`. The clusters of `partition` are
+    where the search begins.
+
+    Args:
+        rates: float array of shape (n, n): the rate at which class `i` is
+            taken for class `j`; cleaned as `partition` does.
+        num_superclasses: K, at least 1; 0: that of 2 to 8 with the least
+            predicted error.
+        seed: Of the clustering.
+
+    Returns:
+        As `partition` does.
+    """
+    affinity = symmetrised(rates)
+    most = max(1, len(affinity) // _MIN_SIZE)
+    counts = (
+        [min(num_superclasses, most)]
+        if num_superclasses
+        else range(min(2, most), min(most, _MAX_SUPERCLASSES) + 1)
     )
-    towards = np.concatenate([affinity, confusion])
-    return _renumbered(_balanced(everything, towards, count))
+    none_new = np.zeros((0, len(affinity)))
+    candidates = (
+        _clustered(affinity, none_new, count, seed) for count in counts
+    )
+    return _renumbered(best_partition(affinity, candidates, _MIN_SIZE))
 
 
 def symmetrised(confusion: FloatArray) -> FloatArray:
@@ -104,6 +128,18 @@ def eigengap(affinity: FloatArray, most: int = _MAX_SUPERCLASSES) -> int:
 def _rates(confusion: FloatArray) -> FloatArray:
     finite = np.nan_to_num(confusion, nan=0.0, posinf=0.0, neginf=0.0)
     return np.clip(finite, 0.0, 1.0)
+
+
+def _clustered(
+    affinity: FloatArray, confusion: FloatArray, count: int, seed: int
+) -> IntArray:
+    clusters = _cluster(affinity, count, seed)
+    members = np.eye(count)[clusters]
+    everything = np.concatenate(
+        [clusters, (confusion @ members).argmax(axis=1)]
+    )
+    towards = np.concatenate([affinity, confusion])
+    return _balanced(everything, towards, count)
 
 
 def _cluster(affinity: FloatArray, count: int, seed: int) -> IntArray:

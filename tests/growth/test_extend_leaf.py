@@ -138,6 +138,22 @@ def test_the_flat_increment_s_confusions_may_divide(extend):
     assert [leaf.classes for leaf in before.children] != groups
 
 
+def test_the_predicted_error_may_divide(extend):
+    # Nobody is confused with 9: it goes where there is room.
+    confused = {"1": "3", "3": "1", "7": "2", "2": "7", "8": "2"}
+
+    node, _, _ = extend(
+        {"137829": confused},
+        growth="clone",
+        num_superclasses=2,
+        confusion_from="flat",
+        partition_by="predicted_error",
+    )
+
+    groups = [leaf.classes for leaf in node.children]
+    assert groups == [("1", "3", "9"), ("7", "8", "2")]
+
+
 @pytest.mark.parametrize("clone_from", ["previous", "flat"])
 def test_a_branch_may_be_trained_on(
     context, leaf, make_grower, answers, untrained, clone_from

@@ -120,8 +120,14 @@ class ChanceAnswers:
         return self.probabilities(node.job, rows)
 
 
+DIVISIONS = [
+    {"confusion_from": "previous"},
+    {"confusion_from": "flat"},
+    {"confusion_from": "flat", "partition_by": "predicted_error"},
+]
 OPTIONS = st.builds(
-    GrowthOptions,
+    lambda division, **options: GrowthOptions(**division, **options),
+    division=st.sampled_from(DIVISIONS),
     growth=st.sampled_from([*GROWTH_MODES, "clone"]),
     num_superclasses=st.sampled_from([0, 2, 3, 5]),
     clone_from=st.sampled_from(CLONE_SOURCES),

@@ -206,7 +206,13 @@ def _jobs(
         yield repr(own), contender.share * contender.networks
     else:
         # Of what differs, the rest is about the leaves only.
-        about_leaves = ("growth", "num_superclasses", "leaf_", "confusion_")
+        about_leaves = (
+            "growth",
+            "num_superclasses",
+            "leaf_",
+            "confusion_",
+            "partition_",
+        )
         flat = {
             name: value
             for name, value in contender.changes.items()
@@ -260,6 +266,24 @@ _TREES: dict[str, tuple[float, float, Changes]] = {
         *(0.4, 0.6),
         {
             "num_superclasses": 4,
+            "confusion_counts": "soft",
+            "confusion_from": "flat",
+        },
+    ),
+    "tree4-predicted-40": (
+        *(0.4, 0.6),
+        {
+            "num_superclasses": 4,
+            "partition_by": "predicted_error",
+            "confusion_counts": "soft",
+            "confusion_from": "flat",
+        },
+    ),
+    "tree-predicted-40": (  # K by the predicted error, too
+        *(0.4, 0.6),
+        {
+            "num_superclasses": 0,
+            "partition_by": "predicted_error",
             "confusion_counts": "soft",
             "confusion_from": "flat",
         },
