@@ -241,6 +241,13 @@ _FLAT: dict[str, Changes] = {
 }
 _FLAT_SHARES = (0.3, 0.4, 0.5, 1.0)
 
+_PREDICTED: Changes = {
+    "num_superclasses": 0,
+    "partition_by": "predicted_error",
+    "confusion_counts": "soft",
+    "confusion_from": "flat",
+}
+
 # Trees from imprinted flat increments: flat share, leaf share, changes.
 _TREES: dict[str, tuple[float, float, Changes]] = {
     "tree2-paper": (
@@ -270,24 +277,15 @@ _TREES: dict[str, tuple[float, float, Changes]] = {
             "confusion_from": "flat",
         },
     ),
-    "tree4-predicted-40": (
+    "tree4-predicted-40": (0.4, 0.6, {**_PREDICTED, "num_superclasses": 4}),
+    # K by the predicted error, too.
+    "tree-predicted-40": (0.4, 0.6, _PREDICTED),
+    "tree-predicted-30": (0.3, 0.7, _PREDICTED),
+    "tree-predicted-capacity150-40": (
         *(0.4, 0.6),
-        {
-            "num_superclasses": 4,
-            "partition_by": "predicted_error",
-            "confusion_counts": "soft",
-            "confusion_from": "flat",
-        },
+        {**_PREDICTED, "leaf_capacity": 1.5},
     ),
-    "tree-predicted-40": (  # K by the predicted error, too
-        *(0.4, 0.6),
-        {
-            "num_superclasses": 0,
-            "partition_by": "predicted_error",
-            "confusion_counts": "soft",
-            "confusion_from": "flat",
-        },
-    ),
+    "tree-predicted-top2-60": (0.6, 0.4, {**_PREDICTED, "leaf_layers": 2}),
     "tree4-top2-40": (0.4, 0.6, {"num_superclasses": 4, "leaf_layers": 2}),
     "tree4-top3-40": (0.4, 0.6, {"num_superclasses": 4, "leaf_layers": 3}),
     "tree2-top2-40": (0.4, 0.6, {"num_superclasses": 2, "leaf_layers": 2}),
