@@ -167,6 +167,21 @@ _PERTURB = define_float(
     lower_bound=0.0,
     upper_bound=1.0,
 )
+_LEAF_SHRINK = define_float(
+    "leaf_shrink",
+    1.0,
+    "Factor on the weights that a cloned leaf takes over and trains; 1: as "
+    "they are.",
+    lower_bound=0.01,
+    upper_bound=1.0,
+)
+_LEAF_PERTURB = define_float(
+    "leaf_perturb",
+    0.0,
+    "Factor on fresh random weights that are added to them.",
+    lower_bound=0.0,
+    upper_bound=1.0,
+)
 _HEAD_EPOCHS = define_float(
     "head_epochs",
     0.0,
@@ -278,6 +293,8 @@ def job_plan(model: ModelConfig, is_photos: bool) -> JobPlan:
         new_columns=msgspec.convert(_NEW_COLUMNS.value, NewColumns),
         shrink=_SHRINK.value,
         perturb=_PERTURB.value,
+        leaf_shrink=_LEAF_SHRINK.value,
+        leaf_perturb=_LEAF_PERTURB.value,
         head_epochs=_HEAD_EPOCHS.value,
         body_rate=_BODY_RATE.value,
         leaf_layers=_LEAF_LAYERS.value,

@@ -42,6 +42,8 @@ class JobPlan:
         new_columns: How softmax columns of new classes begin.
         shrink: Factor on what a flat increment takes over, and
         perturb: on the random weights that are added to it.
+        leaf_shrink: The same of a cloned leaf, and
+        leaf_perturb: the same; what it does not train stays as it is.
         head_epochs: Epochs in which only the softmax layer of a flat
             increment learns.
         body_rate: Factor on the learning rate of what a flat increment or a
@@ -70,6 +72,8 @@ class JobPlan:
     new_columns: NewColumns = "random"
     shrink: float = 1.0
     perturb: float = 0.0
+    leaf_shrink: float = 1.0
+    leaf_perturb: float = 0.0
     head_epochs: float = 0.0
     body_rate: float = 1.0
     leaf_layers: int = 0
@@ -143,6 +147,8 @@ class JobPlan:
         initial = Initial(
             parent,
             self.new_columns,
+            shrink=self.leaf_shrink,
+            perturb=self.leaf_perturb,
             body_rate=self.body_rate,
             widening_noise=_WIDENING_NOISE if after > before else 0.0,
         )

@@ -212,7 +212,8 @@ def shrink_and_perturb(
 
     Ash & Adams 2020, "On Warm-Starting Neural Network Training", section 4:
     each weight becomes `shrink` times itself plus `noise` times a fresh random
-    one. Normalisation has no random weights, and stays.
+    one. Normalisation has no random weights, and stays; so does what is not
+    trained.
 
     Args:
         model: The network; changed in place.
@@ -221,7 +222,7 @@ def shrink_and_perturb(
         noise: At least 0.
     """
     for weight, random in zip(model.weights, fresh, strict=True):
-        if weight.name == "kernel":
+        if weight.name == "kernel" and weight.trainable:
             weight.assign(shrink * weight + noise * random)
 
 

@@ -156,6 +156,7 @@ def _initialise(model: keras.Model, spec: JobSpec, context: Context) -> None:
         parent, model, parent_spec.classes, spec.classes
     )
     if initial.shrink != 1.0 or initial.perturb:
+        surgery.set_trainable(model, spec.trainable, spec.top_layers)
         surgery.shrink_and_perturb(
             model, fresh, initial.shrink, initial.perturb
         )

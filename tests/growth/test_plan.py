@@ -98,6 +98,8 @@ def test_what_is_asked_of_increments_reaches_their_specs(catalogue):
         PLAN,
         shrink=0.6,
         perturb=0.1,
+        leaf_shrink=0.5,
+        leaf_perturb=0.2,
         head_epochs=2.0,
         body_rate=0.3,
         leaf_layers=3,
@@ -122,7 +124,9 @@ def test_what_is_asked_of_increments_reaches_their_specs(catalogue):
     )
     assert flat.teacher == Teacher("parent", 1.0, 4.0)
     assert flat.top_layers == 0
-    assert leaf.initial == Initial("parent", body_rate=0.3)
+    assert leaf.initial == Initial(
+        "parent", shrink=0.5, perturb=0.2, body_rate=0.3
+    )
     assert leaf.teacher == Teacher("parent", 0.5, 4.0)
     assert leaf.top_layers == 3
     assert flat.reestimate_batch_norm and leaf.reestimate_batch_norm

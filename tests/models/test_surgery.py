@@ -298,6 +298,23 @@ def test_shrinking_and_perturbing_moves_kernels_only(trained):
         np.testing.assert_allclose(np.asarray(new), expected, rtol=1e-5)
 
 
+def test_frozen_layers_are_not_shrunk(trained):
+    model = small(3)
+    fresh = [np.array(weight) for weight in model.weights]
+    transfer_weights(trained, model, CLASSES, CLASSES)
+    set_trainable(model, "all", top_layers=2)
+
+    shrink_and_perturb(model, fresh, 0.4, 0.1)
+
+    shrunk = [
+        new.path
+        for old, new in zip(trained.weights, model.weights, strict=True)
+        if not np.array_equal(old, new)
+    ]
+    kernels = [w.path for w in model.weights if w.name == "kernel"]
+    assert shrunk == kernels[-2:]
+
+
 @pytest.mark.parametrize("backbone", ["small_cnn", "small_resnet"])
 def test_a_head_alone_answers_from_features_as_its_network(backbone):
     model = small(3, backbone)

@@ -281,6 +281,10 @@ _TREES: dict[str, tuple[float, float, Changes]] = {
     # K by the predicted error, too.
     "tree-predicted-40": (0.4, 0.6, _PREDICTED),
     "tree-predicted-30": (0.3, 0.7, _PREDICTED),
+    "tree-predicted-shrink50-30": (
+        *(0.3, 0.7),
+        {**_PREDICTED, "leaf_shrink": 0.5, "leaf_perturb": 0.1},
+    ),
     "tree-predicted-capacity150-40": (
         *(0.4, 0.6),
         {**_PREDICTED, "leaf_capacity": 1.5},
