@@ -248,6 +248,14 @@ _PREDICTED: Changes = {
     "confusion_from": "flat",
 }
 
+# Flat increment and leaves.
+_SHRUNK: Changes = {
+    "shrink": 0.6,
+    "perturb": 0.1,
+    "leaf_shrink": 0.5,
+    "leaf_perturb": 0.1,
+}
+
 # Trees from imprinted flat increments: flat share, leaf share, changes.
 _TREES: dict[str, tuple[float, float, Changes]] = {
     "tree2-paper": (
@@ -281,9 +289,10 @@ _TREES: dict[str, tuple[float, float, Changes]] = {
     # K by the predicted error, too.
     "tree-predicted-40": (0.4, 0.6, _PREDICTED),
     "tree-predicted-30": (0.3, 0.7, _PREDICTED),
-    "tree-predicted-shrink50-30": (
-        *(0.3, 0.7),
-        {**_PREDICTED, "leaf_shrink": 0.5, "leaf_perturb": 0.1},
+    "tree-predicted-shrunk-30": (0.3, 0.7, {**_PREDICTED, **_SHRUNK}),
+    "tree-predicted-shrunk-top2-60": (
+        *(0.6, 0.4),
+        {**_PREDICTED, **_SHRUNK, "leaf_layers": 2},
     ),
     "tree-predicted-capacity150-40": (
         *(0.4, 0.6),
