@@ -175,7 +175,7 @@ def test_another_draw_has_another_seed():
 def test_what_contenders_share_is_reckoned_once():
     chosen = [
         CONTENDERS[name]
-        for name in ("flat-imprinted-40", "tree4-40", "tree2-40")
+        for name in ("flat-imprinted-40", "tree4-40", "tree8-40")
     ]
     assert contenders.cost(chosen, CONTENDERS) == pytest.approx(1.6)
     ensemble = [CONTENDERS["scratch"], CONTENDERS["ensemble-scratch"]]
