@@ -392,8 +392,8 @@ _ALL: tuple[Contender, ...] = (
 )
 CONTENDERS: Mapping[str, Contender] = {c.name: c for c in _ALL}
 
-# With tools/study.flags three seeds of these sweep 21 million images, and of all
-# 57, exemplars not counted.
+# With tools/study.flags three seeds of these sweep 22 million images, and of all
+# 54; the wider network's are counted as three.
 MAIN = (
     "scratch",
     "flat-random-50",
