@@ -289,6 +289,7 @@ _TREES: dict[str, tuple[float, float, Changes]] = {
     # K by the predicted error, too.
     "tree-predicted-40": (0.4, 0.6, _PREDICTED),
     "tree-predicted-30": (0.3, 0.7, _PREDICTED),
+    "tree-predicted-shrunk-20": (0.2, 0.8, {**_PREDICTED, **_SHRUNK}),
     "tree-predicted-shrunk-30": (0.3, 0.7, {**_PREDICTED, **_SHRUNK}),
     "tree-predicted-shrunk-top2-60": (
         *(0.6, 0.4),
@@ -392,8 +393,8 @@ _ALL: tuple[Contender, ...] = (
 )
 CONTENDERS: Mapping[str, Contender] = {c.name: c for c in _ALL}
 
-# With tools/study.flags three seeds of these sweep 22 million images, and of all
-# 54; the wider network's are counted as three.
+# With tools/study.flags three seeds of these sweep 23 million images, and of all
+# 56; the wider network's are counted as three.
 MAIN = (
     "scratch",
     "flat-random-50",
