@@ -13,6 +13,7 @@ from hierkeras._float_flag import define_float
 from hierkeras.growth import settings
 from hierkeras.growth.options import (
     CALIBRATIONS,
+    CAPACITY_RULES,
     CLONE_SOURCES,
     CONFUSION_COUNTS,
     CRITERIA,
@@ -211,9 +212,17 @@ _LEAF_CAPACITY = define_float(
     1.0,
     "With --clone_from=flat: how many times as wide as its parent a cloned "
     "leaf is whose classes stay confused with each other; one whose classes "
-    "are told apart is narrower by the same factor. 1: all are as wide.",
+    "are told apart is narrower by the same factor (but see "
+    "--capacity_rule). 1: all are as wide.",
     lower_bound=1.0,
     upper_bound=4.0,
+)
+_CAPACITY_RULE = flags.DEFINE_enum(
+    "capacity_rule",
+    "need",
+    list(CAPACITY_RULES),
+    "Which cloned leaves are as wide as --leaf_capacity says: by need, those "
+    "whose classes stay confused with each other; or all.",
 )
 _REESTIMATE = flags.DEFINE_bool(
     "reestimate_batch_norm",
@@ -348,6 +357,7 @@ def growth_options(latest: Generation | None) -> GrowthOptions:
             "calibrate": _CALIBRATE.value,
             "memory_per_class": _MEMORY.value,
             "leaf_capacity": _LEAF_CAPACITY.value,
+            "capacity_rule": _CAPACITY_RULE.value,
             "scratch_baseline": _SCRATCH.value,
         },
         GrowthOptions,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hierkeras.growth.assess import Assessor
+from hierkeras.growth.options import CapacityRule
 from hierkeras.tree.nodes import Leaf
 
 # How far from the mean an error is no accident: with 700 validation images and
@@ -18,26 +19,28 @@ def capacities(
     flat: Leaf,
     groups: Sequence[tuple[str, ...]],
     factor: float,
+    rule: CapacityRule,
     assessor: Assessor,
 ) -> tuple[float, ...]:
     """Chooses how wide cloned leaves are, relative to their parent.
 
-    A leaf whose classes stay confused with each other gets more channels, one
-    whose classes are told apart fewer. What counts is the error of the parent
-    among the leaf's own classes, on validation images, compared with the mean
-    over the leaves.
+    By need, a leaf whose classes stay confused with each other gets more
+    channels, one whose classes are told apart fewer. What counts is the error
+    of the parent among the leaf's own classes, on validation images, compared
+    with the mean over the leaves.
 
     Args:
         flat: The parent, which knows all classes.
         groups: The classes of each leaf.
         factor: At least 1; 1: each is as wide as the parent.
+        rule: `need`, or `all`: each gets `factor`.
         assessor: The images, and what runs the parent.
 
     Returns:
         For each leaf `factor`, 1 or `1 / factor`.
     """
-    if factor == 1 or len(groups) == 0:
-        return (1.0,) * len(groups)
+    if factor == 1 or rule == "all" or len(groups) == 0:
+        return (float(factor),) * len(groups)
     errors = [_confusion(flat, classes, assessor) for classes in groups]
     mean = float(np.mean(errors))
 

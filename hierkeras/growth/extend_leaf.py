@@ -183,7 +183,11 @@ async def _both_increments(
     if grower.options.clone_from == "flat":
         flat = await flat_increment
         factors = capacities(
-            flat, groups, grower.options.leaf_capacity, grower.assessor
+            flat,
+            groups,
+            grower.options.leaf_capacity,
+            grower.options.capacity_rule,
+            grower.assessor,
         )
         clones = [clone(flat, k, factor) for k, factor in enumerate(factors)]
         router, *leaves = await asyncio.gather(trained_branch(flat), *clones)

@@ -13,6 +13,7 @@ CloneSource = Literal["previous", "flat"]
 Refinement = Literal["none", "head", "full"]
 ConfusionCounts = Literal["hard", "soft"]
 PartitionRule = Literal["spectral", "predicted_error"]
+CapacityRule = Literal["need", "all"]
 Calibration = Literal["none", "nodes", "tree", "both"]
 
 GROWTH_MODES: tuple[str, ...] = get_args(GrowthMode)
@@ -21,6 +22,7 @@ CLONE_SOURCES: tuple[str, ...] = get_args(CloneSource)
 REFINEMENTS: tuple[str, ...] = get_args(Refinement)
 CONFUSION_COUNTS: tuple[str, ...] = get_args(ConfusionCounts)
 PARTITION_RULES: tuple[str, ...] = get_args(PartitionRule)
+CAPACITY_RULES: tuple[str, ...] = get_args(CapacityRule)
 CALIBRATIONS: tuple[str, ...] = get_args(Calibration)
 
 
@@ -63,7 +65,9 @@ class GrowthOptions:
             again. 0: every image is used.
         leaf_capacity: At least 1; with more, and `clone_from="flat"`, each
             cloned leaf is so many times as wide as its parent, as wide, or
-            that much narrower, by how confused its classes stay.
+            that much narrower.
+        capacity_rule: What decides which: `need`, how confused its classes
+            stay; or `all` are so many times as wide.
         scratch_baseline: Whether to train a model of all classes from
             scratch too, for comparison.
 
@@ -84,6 +88,7 @@ class GrowthOptions:
     calibrate: Calibration = "tree"
     memory_per_class: int = 0
     leaf_capacity: float = 1.0
+    capacity_rule: CapacityRule = "need"
     scratch_baseline: bool = False
 
     def __post_init__(self) -> None:

@@ -32,10 +32,10 @@ def choose(context, untrained, run_job, answers):
     spec = untrained.from_scratch(classes, context.catalogue)
     flat = Leaf("root", classes, run_job(context, spec))
 
-    def choose(mistakes, groups=GROUPS, factor=1.5):
+    def choose(mistakes, groups=GROUPS, factor=1.5, rule="need"):
         known = answers(context, {"".join(classes): mistakes})
         assessor = Assessor(context.catalogue, known, Routing())
-        return capacities(flat, groups, factor, assessor)
+        return capacities(flat, groups, factor, rule, assessor)
 
     return choose
 
@@ -47,6 +47,7 @@ def test_the_confused_get_more_and_the_easy_less(choose):
     assert choose(mistakes) == (1 / 1.5, 1.5)
     assert choose(mistakes, GROUPS[::-1]) == (1.5, 1 / 1.5)
     assert choose(mistakes, factor=1.0) == (1.0, 1.0)
+    assert choose(mistakes, rule="all") == (1.5, 1.5)
 
 
 def test_leaves_near_the_mean_stay_as_wide(choose):

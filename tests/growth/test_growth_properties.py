@@ -27,6 +27,7 @@ from hierkeras.growth.changes import Changes
 from hierkeras.growth.extend_leaf import Grower
 from hierkeras.growth.incremental import first_tree, incremental
 from hierkeras.growth.options import (
+    CAPACITY_RULES,
     CLONE_SOURCES,
     CONFUSION_COUNTS,
     GROWTH_MODES,
@@ -137,6 +138,7 @@ OPTIONS = st.builds(
     ),
     confusion_counts=st.sampled_from(CONFUSION_COUNTS),
     leaf_capacity=st.sampled_from([1.0, 1.5]),
+    capacity_rule=st.sampled_from(CAPACITY_RULES),
 )
 
 

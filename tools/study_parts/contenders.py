@@ -212,6 +212,7 @@ def _jobs(
             "leaf_",
             "confusion_",
             "partition_",
+            "capacity_",
         )
         flat = {
             name: value
@@ -291,6 +292,16 @@ _TREES: dict[str, tuple[float, float, Changes]] = {
     "tree-predicted-30": (0.3, 0.7, _PREDICTED),
     "tree-predicted-shrunk-20": (0.2, 0.8, {**_PREDICTED, **_SHRUNK}),
     "tree-predicted-shrunk-30": (0.3, 0.7, {**_PREDICTED, **_SHRUNK}),
+    # Leaves of 1.5 times the parameters and 1.3 times the operations.
+    "tree-predicted-shrunk-wide125-30": (
+        *(0.3, 0.7),
+        {
+            **_PREDICTED,
+            **_SHRUNK,
+            "leaf_capacity": 1.25,
+            "capacity_rule": "all",
+        },
+    ),
     "tree-predicted-shrunk-top2-60": (
         *(0.6, 0.4),
         {**_PREDICTED, **_SHRUNK, "leaf_layers": 2},
@@ -393,8 +404,8 @@ _ALL: tuple[Contender, ...] = (
 )
 CONTENDERS: Mapping[str, Contender] = {c.name: c for c in _ALL}
 
-# With tools/study.flags three seeds of these sweep 23 million images, and of all
-# 56; the wider network's are counted as three.
+# With tools/study.flags three seeds of these sweep 25 million images, and of
+# all 58; those of a wider network from scratch are counted as three.
 MAIN = (
     "scratch",
     "flat-random-50",
