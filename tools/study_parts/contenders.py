@@ -405,7 +405,7 @@ _ALL: tuple[Contender, ...] = (
 CONTENDERS: Mapping[str, Contender] = {c.name: c for c in _ALL}
 
 # With tools/study.flags three seeds of these sweep 25 million images, and of
-# all 58; those of a wider network from scratch are counted as three.
+# all 65; those of a wider network from scratch are counted as three.
 MAIN = (
     "scratch",
     "flat-random-50",
