@@ -292,6 +292,7 @@ _TREES: dict[str, tuple[float, float, Changes]] = {
     "tree-predicted-30": (0.3, 0.7, _PREDICTED),
     "tree-predicted-shrunk-20": (0.2, 0.8, {**_PREDICTED, **_SHRUNK}),
     "tree-predicted-shrunk-30": (0.3, 0.7, {**_PREDICTED, **_SHRUNK}),
+    "tree-predicted-shrunk-50": (0.5, 0.5, {**_PREDICTED, **_SHRUNK}),
     # Leaves of 1.5 times the parameters and 1.3 times the operations.
     "tree-predicted-shrunk-wide125-30": (
         *(0.3, 0.7),
@@ -404,8 +405,8 @@ _ALL: tuple[Contender, ...] = (
 )
 CONTENDERS: Mapping[str, Contender] = {c.name: c for c in _ALL}
 
-# With tools/study.flags three seeds of these sweep 25 million images, and of
-# all 65; those of a wider network from scratch are counted as three.
+# With tools/study.flags three seeds of these sweep 26 million images, and of
+# all 67; those of a wider network from scratch are counted as three.
 MAIN = (
     "scratch",
     "flat-random-50",
