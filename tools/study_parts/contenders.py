@@ -258,6 +258,23 @@ _SHRUNK: Changes = {
     "leaf_perturb": 0.1,
 }
 
+_TOP2: Changes = {
+    **_PREDICTED,
+    "shrink": 0.6,
+    "perturb": 0.1,
+    "leaf_layers": 2,
+}
+
+
+def _wide(capacity: float) -> Changes:
+    return {
+        **_PREDICTED,
+        **_SHRUNK,
+        "leaf_capacity": capacity,
+        "capacity_rule": "all",
+    }
+
+
 # Trees from imprinted flat increments: flat share, leaf share, changes.
 _TREES: dict[str, tuple[float, float, Changes]] = {
     "tree2-paper": (
@@ -294,19 +311,16 @@ _TREES: dict[str, tuple[float, float, Changes]] = {
     "tree-predicted-shrunk-30": (0.3, 0.7, {**_PREDICTED, **_SHRUNK}),
     "tree-predicted-shrunk-50": (0.5, 0.5, {**_PREDICTED, **_SHRUNK}),
     # Leaves of 1.5 times the parameters and 1.3 times the operations.
-    "tree-predicted-shrunk-wide125-30": (
-        *(0.3, 0.7),
-        {
-            **_PREDICTED,
-            **_SHRUNK,
-            "leaf_capacity": 1.25,
-            "capacity_rule": "all",
-        },
-    ),
+    "tree-predicted-shrunk-wide125-30": (0.3, 0.7, _wide(1.25)),
+    "tree-predicted-shrunk-wide125-50": (0.5, 0.5, _wide(1.25)),
+    "tree-predicted-shrunk-wide150-50": (0.5, 0.5, _wide(1.5)),
     "tree-predicted-shrunk-top2-60": (
         *(0.6, 0.4),
         {**_PREDICTED, **_SHRUNK, "leaf_layers": 2},
     ),
+    # Frozen layers must be good already; the others are not shrunk.
+    "tree-predicted-top2-80": (0.8, 0.2, _TOP2),
+    "tree-predicted-top2-90": (0.9, 0.1, _TOP2),
     "tree-predicted-capacity150-40": (
         *(0.4, 0.6),
         {**_PREDICTED, "leaf_capacity": 1.5},
@@ -364,7 +378,7 @@ _REPLAYS: dict[str, Changes] = {
 }
 
 # For long streams: the better increment of each leaf stays.
-_COMPETE = {"growth": "compete", "num_superclasses": 2, **_IMPRINTED}
+_COMPETE = {"growth": "compete", **_PREDICTED, **_IMPRINTED}
 
 _ALL: tuple[Contender, ...] = (
     Scratch("scratch"),
