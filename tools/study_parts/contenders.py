@@ -310,6 +310,13 @@ _TREES: dict[str, tuple[float, float, Changes]] = {
     "tree-predicted-shrunk-20": (0.2, 0.8, {**_PREDICTED, **_SHRUNK}),
     "tree-predicted-shrunk-30": (0.3, 0.7, {**_PREDICTED, **_SHRUNK}),
     "tree-predicted-shrunk-50": (0.5, 0.5, {**_PREDICTED, **_SHRUNK}),
+    **{
+        f"tree{count}-predicted-shrunk-50": (
+            *(0.5, 0.5),
+            {**_PREDICTED, **_SHRUNK, "num_superclasses": count},
+        )
+        for count in (2, 4, 6)
+    },
     # Leaves of 1.5 times the parameters and 1.3 times the operations.
     "tree-predicted-shrunk-wide125-30": (0.3, 0.7, _wide(1.25)),
     "tree-predicted-shrunk-wide125-50": (0.5, 0.5, _wide(1.25)),
@@ -318,6 +325,14 @@ _TREES: dict[str, tuple[float, float, Changes]] = {
         *(0.6, 0.4),
         {**_PREDICTED, **_SHRUNK, "leaf_layers": 2},
     ),
+    # Every depth of cut, from the softmax and the last convolution up.
+    **{
+        f"tree-predicted-shrunk-top{layers}-50": (
+            *(0.5, 0.5),
+            {**_PREDICTED, **_SHRUNK, "leaf_layers": layers},
+        )
+        for layers in range(2, 8)
+    },
     # Frozen layers must be good already; the others are not shrunk.
     "tree-predicted-top2-80": (0.8, 0.2, _TOP2),
     "tree-predicted-top2-90": (0.9, 0.1, _TOP2),
@@ -387,6 +402,7 @@ _ALL: tuple[Contender, ...] = (
     Scratch("scratch-half-again", share=0.5, draw=1),
     Scratch("scratch-smoothed", changes={"label_smoothing": 0.1}),
     Scratch("wider-3", networks=3),  # those of a tree with K=2
+    Scratch("wider-4", networks=4),
     Ensemble("ensemble-scratch", ("scratch", "scratch-again")),
     Ensemble("ensemble-half", ("scratch-half", "scratch-half-again")),
     Ensemble("ensemble-flat", ("scratch", "flat-imprinted-50")),
@@ -419,19 +435,20 @@ _ALL: tuple[Contender, ...] = (
 )
 CONTENDERS: Mapping[str, Contender] = {c.name: c for c in _ALL}
 
-# With tools/study.flags three seeds of these sweep 26 million images, and of
-# all 67; those of a wider network from scratch are counted as three.
+# With tools/study.flags three seeds of these sweep 20 million images; those of
+# a wider network from scratch are counted as four.
 MAIN = (
     "scratch",
     "flat-random-50",
-    "flat-imprinted-*",
-    "flat-shrink60-*",
+    "flat-imprinted-50",
+    "flat-shrink60-50",
+    "flat-shrink60-100",
     "tree2-paper",
-    "tree2-50",
     "tree4-40",
-    "tree4-top2-40",
-    "tree-predicted-shrunk-*",
+    "tree-predicted-shrunk-30",
+    "tree-predicted-shrunk-50",
+    "tree-predicted-top2-80",
     "ensemble-scratch",
-    "wider-3",
+    "wider-4",
 )
-STREAM = ("scratch", "flat-imprinted-[35]0", "stream-flat-*", "compete-*")
+STREAM = ("scratch", "stream-flat-20", "compete-20")
