@@ -222,6 +222,21 @@ def test_the_table_says_what_the_rows_do():
     assert "Along the stream" not in "\n".join(lines)
 
 
+def test_without_training_from_scratch_numbers_are_absolute():
+    steps = [
+        step({"one": reading(batches=(0.5,) * n)}, {f"job{n}": 30}, (), 5 * n)
+        for n in (1, 2, 3)
+    ]
+    flat = records.Record("{}", "stream-flat-20", 0, tuple(steps))
+    lines = reporting.table({"stream-flat-20": [flat]}, "").splitlines()
+    after_last, along = (
+        line for line in lines if line.startswith("| stream-flat-20 ")
+    )
+    assert "| 60 (0) |" in after_last
+    assert "| 60 |" in along
+    assert any("forward MFLOP" in line for line in lines)
+
+
 def test_a_picture_is_made():
     assert reporting.curves_png(study()).startswith(b"\x89PNG")
 

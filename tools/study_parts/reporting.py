@@ -239,18 +239,20 @@ def _after_the_last_step(found: Sequence[Row]) -> str:
     heads = [
         *("contender", "routing", "seeds", "images", "validation"),
         *("top-1 error", "gain", "top-5 error", "calibration"),
-        *("old", "new", "parameters", "forward cost", "as good after"),
+        *("old", "new", "parameters"),
+        *("forward cost" if base else "forward MFLOP", "as good after"),
     ]
     return f"{_markdown(heads, lines)}\n\n{_NOTE}"
 
 
 def _along_the_stream(study: Records) -> str:
     parts = ["## Along the stream"]
+    images = _percent if study.get(BASELINE) else _count
     lines = [
         [
             row.contender,
             row.routing,
-            _percent(row.images),
+            images(row.images),
             _percent(row.test_error),
             _percent(row.incremental_accuracy),
             _percent(row.forgetting),
