@@ -113,7 +113,9 @@ def _raise_later(unraisable: sys.UnraisableHookArgs) -> None:
 
 
 def _work_directory() -> list[str]:
-    given = flags.FLAGS.get_flag_value("workdir", None)
+    if "workdir" not in flags.FLAGS:
+        return []
+    given = flags.FLAGS.workdir
     return [given] if given else []
 
 

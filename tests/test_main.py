@@ -112,6 +112,26 @@ def test_a_binary_that_returns_has_succeeded(run_main):
     assert run_main(binary(None), "--workdir=w").status == 0
 
 
+def test_a_tool_without_a_work_directory_can_fail():
+    # `run_main` stays in this process, where --workdir is always defined.
+    fails = (
+        "import errno; from hierkeras import _main\n"
+        "def main(): raise OSError(errno.ENOSPC, 'No space', 'table.md')\n"
+        "_main.run(main)"
+    )
+    outcome = subprocess.run(
+        [sys.executable, "-c", fails],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert outcome.returncode == 1
+    assert "Traceback" not in outcome.stderr
+    assert outcome.stderr.startswith("error: ")
+    assert "table.md" in outcome.stderr
+
+
 @pytest.mark.parametrize("given", [[], ["a", "b c"], ["-", "a"]])
 def test_a_binary_can_take_arguments(run_main, given):
     received = []

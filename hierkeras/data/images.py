@@ -94,10 +94,16 @@ def crop_and_resize(images: tf.Tensor, image_size: int) -> tf.Tensor:
     Returns:
         uint8 tensor of shape [..., image_size, image_size, 3].
     """
+    static = images.shape[-3:-1].as_list()
     height, width = tf.unstack(tf.shape(images)[-3:-1])
     side = tf.minimum(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     images = images[..., top : top + side, left : left + side, :]
+    if None not in static:
+        # With sizes known a graph would have a branch that cannot be built.
+        return (
+            images if min(static) == image_size else _resize(images, image_size)
+        )
     batch = [-1 if size is None else size for size in images.shape[:-3]]
     result = [*batch, image_size, image_size, _CHANNELS]
     # Resizing to the same size changes nothing, but takes longer than

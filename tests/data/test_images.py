@@ -108,6 +108,19 @@ class TestDecodeAndResize:
         )
         np.testing.assert_array_equal(mapped, expected)
 
+    @pytest.mark.parametrize("shape", [(12, 12), (8, 8), (8, 20), (30, 9)])
+    def test_a_graph_can_know_the_size_of_its_images(self, shape):
+        generator = np.random.default_rng(0)
+        image = generator.integers(0, 256, (*shape, 1)).astype(np.uint8)
+        dataset = tf.data.Dataset.from_tensors(image).map(
+            lambda one: decode_and_resize(one, 8)
+        )
+
+        assert dataset.element_spec.shape == (8, 8, 3)
+        (mapped,) = dataset.as_numpy_iterator()
+        encoded = tf.io.encode_png(image)
+        np.testing.assert_array_equal(mapped, decode_and_resize(encoded, 8))
+
     def test_alpha_is_dropped(self):
         image = np.random.default_rng(0).integers(0, 256, (7, 7, 4), np.uint8)
 
