@@ -161,6 +161,16 @@ def test_replay_is_of_exemplars_with_and_without_alignment(count, aligned):
         assert contender.name not in (*contenders.MAIN, *contenders.STREAM)
 
 
+def test_cloned_last_grows_flat_until_then():
+    late = CONTENDERS["stream-flat-20-cloned-50"]
+    _, options = contenders.apply(late, PLAN)
+    assert contenders.growth_in(late, options, is_last=False).growth == "flat"
+    assert contenders.growth_in(late, options, is_last=True).growth == "clone"
+    tree = CONTENDERS["tree2-50"]
+    _, options = contenders.apply(tree, PLAN)
+    assert contenders.growth_in(tree, options, is_last=False).growth == "clone"
+
+
 def test_a_change_of_nothing_is_a_fault():
     with pytest.raises(ValueError, match="no field 'shirnk'"):
         contenders.apply(Grown("flat", 0.4, changes={"shirnk": 0.6}), PLAN)

@@ -69,6 +69,11 @@ class Grown:
 
 
 @dataclasses.dataclass(frozen=True)
+class ClonedLast(Grown):
+    """Grown flat up to the last step, in which leaves are cloned."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Ensemble:
     """Single networks whose probabilities are averaged.
 
@@ -146,6 +151,21 @@ def apply(
     if changes:
         raise ValueError(f"{contender.name}: no field {sorted(changes)[0]!r}")
     return plan, options
+
+
+def growth_in(
+    contender: Scratch | Grown, options: GrowthOptions, is_last: bool
+) -> GrowthOptions:
+    """How a contender grows in one step.
+
+    Args:
+        contender: The contender.
+        options: What `apply` gave.
+        is_last: Whether it is the last step.
+    """
+    if isinstance(contender, ClonedLast) and not is_last:
+        return dataclasses.replace(options, growth="flat")
+    return options
 
 
 def _taken(changes: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
@@ -431,6 +451,16 @@ _ALL: tuple[Contender, ...] = (
     Grown("compete-20", 0.2, 0.2, refine=0.1, changes=_COMPETE),
     Grown("compete-30", 0.3, 0.3, refine=0.1, changes=_COMPETE),
     Grown("stream-flat-20", 0.2, changes=_IMPRINTED),
+    ClonedLast(
+        "stream-flat-20-cloned-50",
+        *(0.2, 0.5),
+        changes={
+            **_PREDICTED,
+            **_IMPRINTED,
+            "leaf_shrink": 0.5,
+            "leaf_perturb": 0.1,
+        },
+    ),
     Grown("stream-flat-15", 0.15, changes=_IMPRINTED),
 )
 CONTENDERS: Mapping[str, Contender] = {c.name: c for c in _ALL}
@@ -451,4 +481,9 @@ MAIN = (
     "ensemble-scratch",
     "wider-4",
 )
-STREAM = ("scratch", "stream-flat-20", "compete-20")
+STREAM = (
+    "scratch",
+    "stream-flat-20",
+    "stream-flat-20-cloned-50",
+    "compete-20",
+)

@@ -159,7 +159,9 @@ class SeedRunner:
             jobs = Jobs(self._context, InlineExecutor())
             # The first network is everyone's.
             own = plan if number else self._plan
-            grower = Grower(options, own, jobs, assessor)
+            is_last = number == len(self._batches) - 1
+            now = contenders.growth_in(contender, options, is_last)
+            grower = Grower(now, own, jobs, assessor)
             growing = (
                 first_tree(self._known(number), grower)
                 if tree is None or isinstance(contender, Scratch)
