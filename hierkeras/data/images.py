@@ -94,6 +94,7 @@ def crop_and_resize(images: tf.Tensor, image_size: int) -> tf.Tensor:
     Returns:
         uint8 tensor of shape [..., image_size, image_size, 3].
     """
+    images = tf.convert_to_tensor(images)
     static = images.shape[-3:-1].as_list()
     height, width = tf.unstack(tf.shape(images)[-3:-1])
     side = tf.minimum(height, width)

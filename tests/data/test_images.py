@@ -121,6 +121,14 @@ class TestDecodeAndResize:
         encoded = tf.io.encode_png(image)
         np.testing.assert_array_equal(mapped, decode_and_resize(encoded, 8))
 
+    def test_arrays_are_as_good_as_tensors(self):
+        image = np.random.default_rng(0).integers(0, 256, (7, 9, 3), np.uint8)
+
+        for size in (5, 7):
+            given = decode_and_resize(image, size)
+            assert isinstance(given, tf.Tensor)
+            np.testing.assert_array_equal(given, resized(image, size))
+
     def test_alpha_is_dropped(self):
         image = np.random.default_rng(0).integers(0, 256, (7, 7, 4), np.uint8)
 
