@@ -331,3 +331,20 @@ def test_digits_with_two_seeds(tmp_path):
     assert found["ensemble-flat", "one"]["flops"]["mean"] == 2 * one
     for name in ("table.md", "curves.png", "results.json"):
         assert (tmp_path / name).stat().st_size
+
+
+@pytest.mark.slow
+def test_a_stream_of_digits_is_cloned_in_its_last_step(tmp_path):
+    done = run(
+        *FLAGS[:-1],
+        "--class_batches=4,3,3",
+        "--contenders=stream-flat-20-cloned-50",
+        "--seeds=0",
+        f"--out={tmp_path}",
+    )
+    assert done.returncode == 0, done.stderr
+    kept = json.loads((tmp_path / "results.json").read_text())["records"]
+    (record,) = kept["stream-flat-20-cloned-50"]
+    leaves = [step["num_leaves"] for step in record["steps"]]
+    assert leaves[:2] == [1, 1]
+    assert leaves[2] > 1
