@@ -140,6 +140,16 @@ _SUPERCLASS_WEIGHT = define_float(
     lower_bound=0.001,
     upper_bound=1.0,
 )
+_JOINT_EPOCHS = flags.DEFINE_integer(
+    "joint_epochs",
+    0,
+    "With --clone_from=flat: most epochs in which the branch of a clone "
+    "increment and its leaves are trained as one network, each leaf with "
+    "--leaf_layers of its own; it begins as the flat increment. 0: each is "
+    "trained alone.",
+    lower_bound=0,
+    upper_bound=10**6,
+)
 _REFINE_EPOCHS = flags.DEFINE_integer(
     "refine_epochs",
     0,
@@ -298,6 +308,7 @@ def job_plan(model: ModelConfig, is_photos: bool) -> JobPlan:
         leaf_epochs=_LEAF_EPOCHS.value,
         branch_epochs=_BRANCH_EPOCHS.value,
         superclass_weight=_SUPERCLASS_WEIGHT.value,
+        joint_epochs=_JOINT_EPOCHS.value,
         refine_epochs=_REFINE_EPOCHS.value,
         new_columns=msgspec.convert(_NEW_COLUMNS.value, NewColumns),
         shrink=_SHRINK.value,
@@ -340,6 +351,8 @@ def growth_options(latest: Generation | None) -> GrowthOptions:
         )
     if _LEAF_CAPACITY.value > 1:
         _check_leaf_capacity()
+    if _JOINT_EPOCHS.value:
+        _check_joint_epochs()
     recorded = settings.routing(latest) if latest else Routing()
     # The enumerations are checked by the flags; this gives them their types.
     return msgspec.convert(
@@ -362,6 +375,26 @@ def growth_options(latest: Generation | None) -> GrowthOptions:
         },
         GrowthOptions,
     )
+
+
+def _check_joint_epochs() -> None:
+    asked = f"--joint_epochs={_JOINT_EPOCHS.value}"
+    if _CLONE_FROM.value != "flat":
+        raise UsageError(
+            f"{asked} needs --clone_from=flat: the branch and its leaves begin "
+            "as the finished flat increment"
+        )
+    for flag, neutral in (
+        (_LEAF_EPOCHS, 0),
+        (_BRANCH_EPOCHS, 0),
+        (_LEAF_DISTILLATION, 0),
+        (_LEAF_CAPACITY, 1),
+    ):
+        if flag.value != neutral:
+            raise UsageError(
+                f"{asked} and --{flag.name}={flag.value:g} exclude each "
+                "other: the latter is about models that are trained alone"
+            )
 
 
 def _check_leaf_capacity() -> None:

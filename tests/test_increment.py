@@ -15,6 +15,7 @@ from hierkeras import increment
 from hierkeras.tree.store import Store
 
 DIGITS = ("--dataset=digits", "--image_size=8")
+ALONE = ("--leaf_distillation=0.5",)
 WIDER = ("--leaf_capacity=1.5", "--clone_from=flat")
 
 
@@ -143,6 +144,16 @@ def test_too_many_unreadable_images_end_the_step(
             [*DIGITS, *WIDER, "--image_size=79", "--backbone=alexnet"],
             2,
             ["--leaf_capacity=1.5: A trained alexnet", "small_cnn, small_r"],
+        ),
+        (
+            [*DIGITS, "--joint_epochs=3"],
+            2,
+            ["--joint_epochs=3", "--clone_from=flat"],
+        ),
+        (
+            [*DIGITS, "--joint_epochs=3", "--clone_from=flat", *ALONE],
+            2,
+            ["--joint_epochs=3", "--leaf_distillation=0.5"],
         ),
         ([*DIGITS, "--class_batches=6,5"], 2, ["6,5", "11", "10"]),
         ([*DIGITS, "--class_batches=6,x"], 2, ["--class_batches", "6,x"]),

@@ -167,6 +167,16 @@ async def _both_increments(
         temperature = grower.temperature(spec.job, groups[k])
         return Leaf(name, groups[k], spec.job, temperature)
 
+    async def cut_out(router: Leaf, k: int) -> Leaf:
+        """A leaf that was trained together with the branch."""
+        name = f"{leaf.name}.{k + 1}"
+        spec = grower.plan_from(router.job).cut_out(
+            router.job, k, groups[k], grower.assessor.catalogue
+        )
+        await grower.jobs.run(spec, f"{name} leaf")
+        temperature = grower.temperature(spec.job, groups[k])
+        return Leaf(name, groups[k], spec.job, temperature)
+
     async def trained_branch(flat: Leaf) -> Leaf:
         """The flat increment, or what is trained of it to route."""
         catalogue = grower.assessor.catalogue
@@ -180,7 +190,13 @@ async def _both_increments(
         return Leaf(leaf.name, classes, spec.job, temperature)
 
     flat_increment = _flat_increment(leaf, classes, grower)
-    if grower.options.clone_from == "flat":
+    if grower.plan.joint_epochs:
+        # The branch goes on from the flat increment; it is the better one.
+        router = flat = await trained_branch(await flat_increment)
+        leaves = await asyncio.gather(
+            *(cut_out(router, k) for k in range(len(groups)))
+        )
+    elif grower.options.clone_from == "flat":
         flat = await flat_increment
         factors = capacities(
             flat,

@@ -13,6 +13,7 @@ from hierkeras.models.registry import MAX_WIDTH, MIN_WIDTH, ModelConfig
 from hierkeras.training.spec import (
     Initial,
     JobSpec,
+    Leaves,
     NewColumns,
     Recipe,
     Superclasses,
@@ -38,6 +39,8 @@ class JobPlan:
             increment (the paper, Figure 4).
         superclass_weight: Share of the loss, in (0, 1], that is about them
             there.
+        joint_epochs: Epochs in which a branch and its leaves are trained as
+            one network, from the flat increment; 0: each is trained alone.
         refine_epochs: Epochs of a branch's refinement; 0: as from scratch.
         new_columns: How softmax columns of new classes begin.
         shrink: Factor on what a flat increment takes over, and
@@ -50,7 +53,8 @@ class JobPlan:
             cloned leaf takes over.
         leaf_layers: Layers of a cloned leaf that are trained, counted from
             the softmax layer down; 0: all. The others stay those of its
-            parent, which a served tree runs once.
+            parent, which a served tree runs once. Those that are trained with
+            their branch have so many of their own.
         flat_distillation: Weight of the old model's opinion of the old
             classes in a flat increment's loss.
         leaf_distillation: Weight of its parent's opinion in a cloned leaf's.
@@ -68,6 +72,7 @@ class JobPlan:
     leaf_epochs: int = 0
     branch_epochs: int = 0
     superclass_weight: float = 0.5
+    joint_epochs: int = 0
     refine_epochs: int = 0
     new_columns: NewColumns = "random"
     shrink: float = 1.0
@@ -171,8 +176,17 @@ class JobPlan:
     ) -> JobSpec | None:
         """A branch trained on from job `flat`; None: it is `flat` itself.
 
-        It has the trunk that its leaves keep.
+        It has the trunk that its leaves keep, or that they are trained with.
         """
+        if self.joint_epochs:
+            initial = Initial(
+                flat, shrink=self.leaf_shrink, perturb=self.leaf_perturb
+            )
+            spec = self._from_parent(
+                initial, classes, catalogue, self.joint_epochs
+            )
+            leaves = Leaves(tuple(superclasses), self.leaf_layers)
+            return msgspec.structs.replace(spec, leaves=leaves)
         if not self.branch_epochs:
             return None
         spec = self._from_parent(
@@ -188,6 +202,26 @@ class JobPlan:
                 tuple(superclasses), self.superclass_weight
             ),
         )
+
+    def cut_out(
+        self,
+        branch: str,
+        number: int,
+        classes: Sequence[str],
+        catalogue: Catalogue,
+    ) -> JobSpec:
+        """The leaf that job `branch` trained together with its own model.
+
+        Args:
+            branch: The job.
+            number: Which of its leaves, from 0.
+            classes: That leaf's classes.
+            catalogue: The examples.
+        """
+        spec = self._from_parent(
+            Initial(branch, leaf=number), classes, catalogue, epochs=0
+        )
+        return msgspec.structs.replace(spec, trainable="none")
 
     def refined(
         self,

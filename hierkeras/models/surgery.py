@@ -139,6 +139,44 @@ def head_alone(model: keras.Model) -> keras.Model:
     return alone
 
 
+def top_weights(model: keras.Model, top_layers: int) -> list[np.ndarray]:
+    """The weights of a network's upper layers.
+
+    Args:
+        model: A network with a layer "logits".
+        top_layers: How many layers with a kernel, counted from the logits
+            down, they begin with; 0, or more than there are: all.
+
+    Returns:
+        Their values, those of lower layers first.
+    """
+    return [
+        np.asarray(weight)
+        for layer in model.layers[cut(model, top_layers) :]
+        for weight in layer.weights
+    ]
+
+
+def set_top_weights(
+    model: keras.Model, top_layers: int, values: Sequence[np.ndarray]
+) -> None:
+    """Gives a network's upper layers the weights that `top_weights` gave.
+
+    Raises:
+        ValueError: They are of another network.
+    """
+    layers = model.layers[cut(model, top_layers) :]
+    weights = [weight for layer in layers for weight in layer.weights]
+    own = [tuple(weight.shape) for weight in weights]
+    given = [value.shape for value in values]
+    if own != given:
+        raise ValueError(
+            f"Cannot set weights of shapes {own}. Received: {given}."
+        )
+    for weight, value in zip(weights, values, strict=True):
+        weight.assign(value)
+
+
 def imprint(
     model: keras.Model,
     new_columns: Sequence[int],
@@ -274,12 +312,26 @@ def set_trainable(model: keras.Model, part: str, top_layers: int = 0) -> None:
         )
     # A model that is itself frozen hides the state of its layers.
     model.trainable = True
-    kernels = [i for i, layer in enumerate(model.layers) if _has_kernel(layer)]
-    cut = kernels[-top_layers] if 0 < top_layers <= len(kernels) else 0
+    lowest = cut(model, top_layers)
     for number, layer in enumerate(model.layers):
-        layer.trainable = (part == "all" and number >= cut) or (
+        layer.trainable = (part == "all" and number >= lowest) or (
             part == "head" and layer.name == HEAD
         )
+
+
+def cut(model: keras.Model, top_layers: int) -> int:
+    """Where a network's upper layers begin.
+
+    Args:
+        model: The network.
+        top_layers: How many layers with a kernel, counted from the logits
+            down, are above the cut; 0, or more than there are: all.
+
+    Returns:
+        The number of the lowest among `model.layers`.
+    """
+    kernels = [i for i, layer in enumerate(model.layers) if _has_kernel(layer)]
+    return kernels[-top_layers] if 0 < top_layers <= len(kernels) else 0
 
 
 def _has_kernel(layer: keras.Layer) -> bool:

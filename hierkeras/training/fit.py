@@ -20,7 +20,7 @@ from hierkeras.data.features import Features
 from hierkeras.data.images import Images
 from hierkeras.training import checkpoint, schedules
 from hierkeras.training.context import Runtime
-from hierkeras.training.losses import Grouping, Objective, Teaching
+from hierkeras.training.losses import Grouping, Objective, Teaching, Together
 from hierkeras.training.monitoring import Begun, Monitor
 from hierkeras.training.spec import Recipe
 from hierkeras.training.tensorboard import RunWriter
@@ -65,6 +65,7 @@ def fit(
     start: schedules.GentleStart | None = None,
     teaching: Teaching | None = None,
     grouping: Grouping | None = None,
+    together: Together | None = None,
     images_swept: int | None = None,
 ) -> Fitted:
     """Trains a model in place.
@@ -88,6 +89,7 @@ def fit(
         start: How gently the layers below the softmax layer begin.
         teaching: A model whose opinion is kept to; None: there is none.
         grouping: Superclasses to tell apart; None: there are none.
+        together: Leaves to train with it; None: there are none.
         images_swept: What the training costs, however long; None: what its
             epochs sweep.
 
@@ -100,7 +102,9 @@ def fit(
         rate_factor = min(rate_factor, saved.state.rate_factor)
     batch = recipe.batch_size
     steps = steps_per_epoch(recipe, len(training[0]))
-    objective = Objective(model, recipe.label_smoothing, teaching, grouping)
+    objective = Objective(
+        model, recipe.label_smoothing, teaching, grouping, together
+    )
     model = objective.model
     compile_model(
         model, _slowed(recipe, rate_factor), steps, runtime, objective, start

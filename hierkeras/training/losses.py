@@ -153,11 +153,64 @@ class TaughtLoss(keras.losses.Loss):
         )
 
 
-class FirstColumnsAccuracy(keras.metrics.SparseCategoricalAccuracy):
-    """Accuracy of the student, whose logits come before the teacher's.
+class JointLoss(keras.losses.Loss):
+    """The sum of the losses of a branch and of an image's own leaf, in nats.
 
     Args:
-        num_classes: Of the student.
+        labels_loss: Of the logits of each.
+        num_classes: Of the branch.
+        columns: For each leaf its classes, as columns of the branch.
+    """
+
+    def __init__(
+        self,
+        labels_loss: keras.losses.Loss,
+        num_classes: int,
+        columns: Sequence[Sequence[int]],
+    ) -> None:
+        super().__init__(name="joint")
+        self.labels_loss = labels_loss
+        self.num_classes = num_classes
+        self.columns = [list(own) for own in columns]
+
+    def call(
+        self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor
+    ) -> keras.KerasTensor:
+        """The loss of each image.
+
+        Args:
+            y_true: int tensor of shape (n,) or (n, 1), the labels.
+            y_pred: float tensor of shape (n, c + c): the branch's logits,
+                then those of one leaf after the other.
+
+        Returns:
+            float tensor of shape (n,).
+        """
+        # Keras hands labels over in the type of the logits.
+        labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
+        total = self.labels_loss.call(labels, y_pred[..., : self.num_classes])
+        first = self.num_classes
+        for own in self.columns:
+            # For each of the branch's columns its place in the leaf; 0 where
+            # it has none, which the mask hides.
+            place, is_own = [0] * self.num_classes, [False] * self.num_classes
+            for number, column in enumerate(own):
+                place[column], is_own[column] = number, True
+            loss = self.labels_loss.call(
+                ops.take(ops.convert_to_tensor(place, dtype="int32"), labels),
+                y_pred[..., first : first + len(own)],
+            )
+            mask = ops.take(ops.convert_to_tensor(is_own), labels)
+            total = total + ops.where(mask, loss, 0.0)
+            first += len(own)
+        return total
+
+
+class FirstColumnsAccuracy(keras.metrics.SparseCategoricalAccuracy):
+    """Accuracy of a model whose logits come before those of others.
+
+    Args:
+        num_classes: Of the model.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -206,6 +259,20 @@ class Grouping:
     weight: float
 
 
+@dataclasses.dataclass(frozen=True)
+class Together:
+    """The leaves that a branch is trained together with.
+
+    Args:
+        network: From images to the branch's logits, followed by each leaf's;
+            it shares its weights with them.
+        columns: For each leaf its classes, as columns of the branch.
+    """
+
+    network: keras.Model
+    columns: Sequence[Sequence[int]]
+
+
 class Objective:
     """What a training minimises, and of which network.
 
@@ -214,10 +281,12 @@ class Objective:
         label_smoothing: Share of a label that is divided among all classes.
         teaching: A teacher; None: there is none.
         grouping: Superclasses; None: there are none.
+        together: Leaves to train with it, which excludes these two; None:
+            there are none.
 
     Attributes:
         model: What to compile and fit: the student, or a network that shares
-            its weights and answers with both models' logits.
+            its weights and answers with other models' logits too.
     """
 
     def __init__(
@@ -226,12 +295,14 @@ class Objective:
         label_smoothing: float = 0.0,
         teaching: Teaching | None = None,
         grouping: Grouping | None = None,
+        together: Together | None = None,
     ) -> None:
+        self._together = together
         self._grouping = grouping
         self._num_classes = student.output_shape[-1]
         self._label_smoothing = label_smoothing
         self._teaching = teaching
-        self.model = student
+        self.model = student if together is None else together.network
         if teaching is not None:
             with student.distribute_strategy.scope():
                 self.model = _beside(student, teaching.model)
@@ -243,6 +314,10 @@ class Objective:
             if self._label_smoothing
             else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         )
+        if self._together is not None:
+            return JointLoss(
+                on_labels, self._num_classes, self._together.columns
+            )
         if self._grouping is not None:
             on_labels = SuperclassLoss(
                 on_labels, self._grouping.superclass, self._grouping.weight
@@ -260,7 +335,7 @@ class Objective:
 
     def accuracy(self) -> keras.metrics.Metric:
         """The metric, which Keras reports as `accuracy`."""
-        if self._teaching is None:
+        if self._teaching is None and self._together is None:
             return keras.metrics.SparseCategoricalAccuracy(name="accuracy")
         return FirstColumnsAccuracy(self._num_classes)
 

@@ -4,6 +4,8 @@ models/<job id>/
   job.json        the spec, what was measured, images swept, versions
   history.json    what was measured in each epoch
   model.keras     network and weights, without the optimizer
+  leaves.npz      of a branch that was trained with its leaves: what they have
+                  of their own, an array LEAF/NUMBER for each weight
   SHA256SUMS      of the others, as `sha256sum --check` takes it
 """
 
@@ -11,10 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import zipfile
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 from etils import epath
 
 from hierkeras import _faults
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
 JOB_FILE = "job.json"
 HISTORY_FILE = "history.json"
 MODEL_FILE = "model.keras"
+LEAVES_FILE = "leaves.npz"
 SUMS_FILE = "SHA256SUMS"
 
 _LONGEST_REASON = 200
@@ -85,8 +91,18 @@ def write(
     result: JobResult,
     history: list[dict[str, Any]],
     model: keras.Model,
+    leaves: Sequence[Sequence[np.ndarray]] = (),
 ) -> None:
-    """Writes a job's files into a folder that is not yet visible."""
+    """Writes a job's files into a folder that is not yet visible.
+
+    Args:
+        folder: The folder.
+        result: What the job gave.
+        history: What was measured in each epoch.
+        model: The model.
+        leaves: For each leaf that it was trained together with, its weights
+            above the cut.
+    """
     import keras  # not needed to read results
 
     # A model that was never compiled: its file holds no optimizer state,
@@ -95,7 +111,16 @@ def write(
     keras.saving.save_model(inference, str(folder / MODEL_FILE))
     _write_json(folder / HISTORY_FILE, history)
     _write_json(folder / JOB_FILE, result)
-    names = (JOB_FILE, HISTORY_FILE, MODEL_FILE)
+    names = [JOB_FILE, HISTORY_FILE, MODEL_FILE]
+    if leaves:
+        arrays: dict[str, Any] = {
+            f"{leaf}/{number}": weight
+            for leaf, weights in enumerate(leaves)
+            for number, weight in enumerate(weights)
+        }
+        with (folder / LEAVES_FILE).open("wb") as file:
+            np.savez(file, **arrays)
+        names.append(LEAVES_FILE)
     sums = [f"{_sum((folder / name).read_bytes())}  {name}\n" for name in names]
     (folder / SUMS_FILE).write_text("".join(sums))
 
@@ -157,6 +182,29 @@ def load_model(store: Store, job: str) -> keras.Model:
                 f"{MODEL_FILE} is not a model of the job's classes"
             )
         return model
+
+
+def read_leaf(store: Store, job: str, leaf: int) -> list[np.ndarray]:
+    """Reads what a leaf that a finished job trained has of its own.
+
+    Args:
+        store: The work directory.
+        job: The job of the branch that it was trained together with.
+        leaf: Its number, from 0.
+
+    Returns:
+        Its weights above the cut.
+
+    Raises:
+        UserError: If they are missing or damaged.
+    """
+    with _naming_damage(store, job):
+        raw = _read_bytes(store, job, LEAVES_FILE)
+        with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
+            own = [name for name in arrays if name.startswith(f"{leaf}/")]
+            if not own:
+                raise ValueError(f"{LEAVES_FILE} has no leaf {leaf}")
+            return [arrays[f"{leaf}/{n}"] for n in range(len(own))]
 
 
 def check_jobs(store: Store, generation: Generation, image_size: int) -> None:

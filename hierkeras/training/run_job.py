@@ -17,7 +17,7 @@ from scipy import special
 from hierkeras._errors import UserError
 from hierkeras.data.features import Features
 from hierkeras.data.images import Images
-from hierkeras.models import registry, surgery, widening
+from hierkeras.models import grafting, registry, surgery, widening
 from hierkeras.training import (
     batch_norm,
     faults,
@@ -30,12 +30,27 @@ from hierkeras.training import (
 )
 from hierkeras.training.context import Context
 from hierkeras.training.monitoring import Diverged
-from hierkeras.training.spec import Initial, JobSpec
+from hierkeras.training.spec import Initial, JobSpec, Leaves
 
 # Enough for a stable mean feature, few enough to cost little.
 _IMPRINT_IMAGES_PER_CLASS = 50
 # The paper's cut of the learning rate (section 5, Training Details).
 _RETRY_FACTOR = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class _Trained:
+    """What a training gave.
+
+    Args:
+        model: The model.
+        leaves: Those that it was trained together with, above the cut.
+        fitted: How it went.
+    """
+
+    model: keras.Model
+    leaves: list[keras.Model]
+    fitted: fit.Fitted
 
 
 @faults.naming_the_job
@@ -67,7 +82,7 @@ def run_job(spec: JobSpec, label: str, context: Context) -> results.JobResult:
         tf.config.experimental.enable_op_determinism()
     start = time.monotonic()
     try:
-        model, fitted = _attempt(spec, label, context)
+        trained = _attempt(spec, label, context)
     except Diverged as error:
         print(
             f"[{label}] {error}; once more from the last good epoch at "
@@ -75,14 +90,14 @@ def run_job(spec: JobSpec, label: str, context: Context) -> results.JobResult:
             file=sys.stderr,
         )
         try:
-            model, fitted = _attempt(spec, label, context, _RETRY_FACTOR)
+            trained = _attempt(spec, label, context, _RETRY_FACTOR)
         except Diverged as error:
             raise UserError(
                 f"job {spec.job} ({label}) diverged twice: {error}; lower "
                 "--initial_learning_rate, what other jobs gave is kept"
             ) from None
-    history = fitted.history
-    measured = measure(model, spec, context)
+    fitted, history = trained.fitted, trained.fitted.history
+    measured = measure(trained.model, spec, context)
     result = results.JobResult(
         spec=spec,
         label=label,
@@ -94,7 +109,12 @@ def run_job(spec: JobSpec, label: str, context: Context) -> results.JobResult:
         rate_factor=fitted.rate_factor,
     )
     with store.new_job(spec.job) as folder:
-        results.write(folder, result, history, model)
+        leaves = [
+            surgery.top_weights(leaf, spec.leaves.top_layers)
+            for leaf in trained.leaves
+            if spec.leaves is not None
+        ]
+        results.write(folder, result, history, trained.model, leaves)
     store.checkpoint(spec.job).unlink(missing_ok=True)
     return result
 
@@ -128,7 +148,7 @@ def measure(
 
 def _attempt(
     spec: JobSpec, label: str, context: Context, rate_factor: float = 1.0
-) -> tuple[keras.Model, fit.Fitted]:
+) -> _Trained:
     keras.utils.set_random_seed(spec.random_seed)
     with _dtype_policy(spec.recipe.precision):
         chosen = strategy.choose_strategy(context.config.runtime.devices)
@@ -137,10 +157,24 @@ def _attempt(
         )
         with chosen.scope():
             model = registry.build_model(spec.model, len(spec.classes))
+            leaves = [
+                registry.build_model(spec.model, len(classes))
+                for classes in (spec.leaves.classes if spec.leaves else ())
+            ]
         _initialise(model, spec, context)
-        fitted = _train(model, spec, label, context, rate_factor)
+        for number, leaf in enumerate(leaves):
+            _initialise(leaf, _alone(spec, number), context)
+        fitted = _train(model, leaves, spec, label, context, rate_factor)
         _align(model, spec, context)
-        return model, fitted
+        return _Trained(model, leaves, fitted)
+
+
+def _alone(spec: JobSpec, leaf: int) -> JobSpec:
+    """What a leaf that is trained together with a branch starts from."""
+    assert spec.leaves is not None
+    return msgspec.structs.replace(
+        spec, classes=spec.leaves.classes[leaf], leaves=None
+    )
 
 
 def _initialise(model: keras.Model, spec: JobSpec, context: Context) -> None:
@@ -149,6 +183,9 @@ def _initialise(model: keras.Model, spec: JobSpec, context: Context) -> None:
         return
     parent_spec = results.read(context.store, initial.job).spec
     parent = results.load_model(context.store, initial.job)
+    if initial.leaf is not None:
+        _cut_out(model, parent, spec, parent_spec, context)
+        return
     if parent_spec.model.width_multiplier != spec.model.width_multiplier:
         parent = _resized(parent, spec, initial)
     fresh = [np.asarray(weight) for weight in model.weights]
@@ -164,6 +201,28 @@ def _initialise(model: keras.Model, spec: JobSpec, context: Context) -> None:
     num_old = len(spec.classes) - len(new)
     if initial.new_columns == "imprinted" and new and num_old >= 2:
         _imprint(model, spec, new, context)
+
+
+def _cut_out(
+    model: keras.Model,
+    branch: keras.Model,
+    spec: JobSpec,
+    branch_spec: JobSpec,
+    context: Context,
+) -> None:
+    """Makes a model the leaf that a branch was trained together with."""
+    initial, leaves = spec.initial, branch_spec.leaves
+    assert initial is not None and initial.leaf is not None
+    # Below the cut.
+    surgery.transfer_weights(branch, model, branch_spec.classes, spec.classes)
+    own = results.read_leaf(context.store, initial.job, initial.leaf)
+    try:
+        surgery.set_top_weights(model, leaves.top_layers if leaves else 0, own)
+    except ValueError as error:
+        raise UserError(
+            f"job {initial.job} in {context.store.models} does not fit its "
+            f"leaf {initial.leaf} ({error}); {context.store.advice}"
+        ) from None
 
 
 def _resized(
@@ -204,6 +263,7 @@ def _imprint(
 
 def _train(
     model: keras.Model,
+    leaves: list[keras.Model],
     spec: JobSpec,
     label: str,
     context: Context,
@@ -242,6 +302,7 @@ def _train(
             start=_start(trained, spec),
             teaching=_teaching(spec, context),
             grouping=_grouping(spec),
+            together=_together(model, leaves, spec.leaves, spec.classes),
             images_swept=images_swept,
         )
     if trained is not model:
@@ -330,6 +391,21 @@ def _grouping(spec: JobSpec) -> losses.Grouping | None:
     }
     return losses.Grouping(
         [superclass[name] for name in spec.classes], spec.superclasses.weight
+    )
+
+
+def _together(
+    model: keras.Model,
+    networks: list[keras.Model],
+    leaves: Leaves | None,
+    classes: tuple[str, ...],
+) -> losses.Together | None:
+    if leaves is None:
+        return None
+    column = {name: number for number, name in enumerate(classes)}
+    return losses.Together(
+        grafting.with_leaves(model, networks, leaves.top_layers),
+        [[column[name] for name in names] for names in leaves.classes],
     )
 
 

@@ -32,9 +32,11 @@ _LATER: dict[str, object] = {
     "head_epochs": 0.0,
     "body_rate": 1.0,
     "widening_noise": 0.0,
+    "leaf": None,
     "top_layers": 0,
     "teacher": None,
     "superclasses": None,
+    "leaves": None,
     "align_weights": False,
     "reestimate_batch_norm": False,
 }
@@ -118,6 +120,8 @@ class Initial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         widening_noise: Where the job's network is wider than that model,
             standard deviation of the noise on replicated channels, as a part
             of that of the kernel; see `hierkeras.models.widening`.
+        leaf: Which of the leaves that the job was trained together with the
+            model is, from 0; None: it is the job's own.
     """
 
     job: JobId
@@ -128,6 +132,7 @@ class Initial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     body_rate: float = 1.0
     align_weights: bool = False
     widening_noise: float = 0.0
+    leaf: int | None = None
 
 
 class Teacher(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -162,6 +167,23 @@ class Superclasses(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weight: float
 
 
+class Leaves(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The leaves that a branch is trained together with, as one network.
+
+    HD-CNN (Yan et al. 2015, section 4, https://arxiv.org/abs/1410.0736) trains
+    a coarse and several fine classifiers above shared layers so; here an image
+    also teaches its own leaf alone, for which the others have no class.
+
+    Args:
+        classes: Names of the classes of each; together, those of the job.
+        top_layers: How many layers each has of its own, counted from the
+            softmax layer down; those below are the branch's. 0: all.
+    """
+
+    classes: tuple[tuple[str, ...], ...]
+    top_layers: int
+
+
 class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All that decides what a training gives.
 
@@ -179,6 +201,8 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         teacher: A model whose opinion is kept to; None: there is none.
         superclasses: What the model is trained to tell apart too; None:
             classes only.
+        leaves: The leaves that it is trained together with; None: it is
+            trained alone.
         reestimate_batch_norm: Whether the moving means and variances of what
             was trained are replaced, after the training, by those over its
             images; see `hierkeras.training.batch_norm`.
@@ -194,6 +218,7 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     top_layers: int = 0
     teacher: Teacher | None = None
     superclasses: Superclasses | None = None
+    leaves: Leaves | None = None
     reestimate_batch_norm: bool = False
     seed: int = 0
 

@@ -170,3 +170,31 @@ def test_a_branch_may_be_trained_on(
     assert spec.superclasses.classes == GROUPS
     assert "root.5 branch" in [use.label for use in grower.jobs.uses()]
     assert node.classes == decision.flat.classes
+
+
+def test_a_branch_and_its_leaves_may_be_trained_together(
+    context, leaf, make_grower, answers, untrained
+):
+    known = answers(context, {"1378": CONFUSION})
+    plan = dataclasses.replace(untrained, joint_epochs=1, leaf_layers=2)
+    options = {"growth": "clone", "num_superclasses": 2, "clone_from": "flat"}
+    grower = make_grower(context, known, plan, **options)
+
+    node, decision = asyncio.run(extend_leaf(leaf, RECEIVED, grower))
+
+    spec = results.read(context.store, node.job).spec
+    assert spec.leaves.classes == GROUPS
+    # The flat increment is what the branch is without its leaves.
+    assert decision.flat.job == node.job
+    uses = grower.jobs.uses()
+    assert [use.label for use in uses] == [
+        "root.5 flat",
+        "root.5 branch",
+        "root.5.1 leaf",
+        "root.5.2 leaf",
+    ]
+    assert spec.initial.job == uses[0].job
+    leaves = [results.read(context.store, c.job).spec for c in node.children]
+    assert [each.initial.job for each in leaves] == [node.job] * 2
+    assert [each.initial.leaf for each in leaves] == [0, 1]
+    assert [use.images_swept > 0 for use in uses] == [False, True, False, False]

@@ -8,7 +8,13 @@ from hierkeras.data import registry
 from hierkeras.data.source import DataConfig
 from hierkeras.growth.plan import JobPlan
 from hierkeras.models.registry import ModelConfig
-from hierkeras.training.spec import Initial, Recipe, Superclasses, Teacher
+from hierkeras.training.spec import (
+    Initial,
+    Leaves,
+    Recipe,
+    Superclasses,
+    Teacher,
+)
 
 CLASSES = ("3", "1", "4")
 PLAN = JobPlan(
@@ -91,6 +97,26 @@ def test_a_branch_is_trained_on_where_it_is_asked_for(catalogue):
     assert spec.recipe.max_epochs == 3
     assert spec.superclasses == Superclasses(groups, 0.7)
     assert spec.top_layers == plan.leaf("flat", CLASSES, catalogue).top_layers
+
+
+def test_a_branch_and_its_leaves_may_be_trained_together(catalogue):
+    groups = (CLASSES[:1], CLASSES[1:])
+    plan = dataclasses.replace(
+        PLAN, joint_epochs=3, leaf_layers=2, leaf_shrink=0.5, leaf_perturb=0.1
+    )
+
+    spec = plan.branch("flat", groups, CLASSES, catalogue)
+    leaf = plan.cut_out("branch", 1, groups[1], catalogue)
+
+    assert spec.classes == CLASSES
+    assert spec.initial == Initial("flat", shrink=0.5, perturb=0.1)
+    assert spec.recipe.max_epochs == 3
+    assert spec.leaves == Leaves(groups, 2)
+    assert leaf.classes == groups[1]
+    assert (leaf.initial, leaf.trainable) == (
+        Initial("branch", leaf=1),
+        "none",
+    )
 
 
 def test_what_is_asked_of_increments_reaches_their_specs(catalogue):

@@ -7,11 +7,13 @@ import tensorflow as tf
 
 from hierkeras.training.losses import (
     Grouping,
+    JointLoss,
     Objective,
     SmoothedCrossEntropy,
     SuperclassLoss,
     TaughtLoss,
     Teaching,
+    Together,
 )
 
 LOG2, LOG3 = np.log(2), np.log(3)
@@ -96,6 +98,57 @@ def test_an_objective_of_superclasses():
 
     smoothed = float(SmoothedCrossEntropy(0.1)(np.array([1]), LOGITS))
     assert found == pytest.approx(0.5 * smoothed + 0.5 * (2 * LOG2 - LOG3))
+
+
+# The branch as above; one leaf has class 1, the other 2 and 0: 1/4 and 3/4.
+TOGETHER = np.concatenate([LOGITS, np.log([[7.0, 1.0, 3.0]])], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        (0, 2 * LOG2 + 2 * LOG2 - LOG3),
+        (1, 2 * LOG2),  # nothing to tell it apart from
+        (2, LOG2 + 2 * LOG2),
+    ],
+)
+def test_an_image_teaches_the_branch_and_its_own_leaf(label, expected):
+    loss = JointLoss(LABELS, 3, [[1], [2, 0]])
+
+    for labels in ([label], [[label]], [float(label)]):
+        found = float(loss(np.array(labels), TOGETHER))
+        assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_an_image_teaches_no_other_leaf():
+    logits = tf.Variable(np.tile(TOGETHER, (2, 1)).astype("f"))
+    with tf.GradientTape() as tape:
+        loss = JointLoss(LABELS, 3, [[1], [2, 0]]).call([1, 2], logits)
+
+    gradient = tape.gradient(loss, logits).numpy()[:, 3:]
+
+    np.testing.assert_allclose(
+        gradient, [[0, 0, 0], [0, -3 / 4, 3 / 4]], atol=1e-6
+    )
+
+
+def test_an_objective_of_a_branch_and_its_leaves():
+    student = network(3)
+    images = keras.Input((2, 2, 3))
+    together = Together(
+        keras.Model(images, keras.layers.Concatenate()([student(images)] * 2)),
+        [[0, 1, 2]],
+    )
+    objective = Objective(student, 0.1, together=together)
+
+    assert objective.model is together.network
+    twice = np.tile(LOGITS, 2)
+    found = float(objective.loss()(np.array([1]), twice))
+    smoothed = float(SmoothedCrossEntropy(0.1)(np.array([1]), LOGITS))
+    assert found == pytest.approx(2 * smoothed)
+    accuracy = objective.accuracy()
+    accuracy.update_state(np.array([1, 2]), np.tile(TOGETHER, (2, 1)))
+    assert float(accuracy.result()) == 0.5  # the branch's
 
 
 def network(num_classes):

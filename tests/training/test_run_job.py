@@ -9,12 +9,13 @@ import msgspec
 import numpy as np
 import pytest
 
+from hierkeras._errors import UserError
 from hierkeras.models.registry import build_model
 from hierkeras.models.surgery import feature_extractor
 from hierkeras.training import results
 from hierkeras.training.fit import steps_per_epoch
 from hierkeras.training.run_job import measure, run_job
-from hierkeras.training.spec import Initial, Teacher
+from hierkeras.training.spec import Initial, Leaves, Teacher
 
 MORE_CLASSES = ("4", "0", "1", "2", "3")
 PAIR = ("0", "1")
@@ -328,6 +329,63 @@ def test_statistics_are_estimated_again_at_the_price_of_a_pass(
     np.testing.assert_allclose(
         norm.moving_variance, seen.var(axis=(0, 1, 2)), rtol=1e-3
     )
+
+
+@pytest.fixture(scope="module")
+def joint(trained, make_spec):
+    """A branch that was trained together with two leaves."""
+    context, parent = trained
+    spec = make_spec(
+        context,
+        initial=Initial(parent.job, shrink=0.9, perturb=0.1),
+        leaves=Leaves((("2", "0"), ("3", "1")), top_layers=2),
+    )
+    return context, run_job(spec, "root branch", context)
+
+
+def test_a_branch_and_its_leaves_learn_together(joint, make_spec):
+    context, branch = joint
+    images = len(context.catalogue.indices("train", branch.spec.classes))
+    batch = branch.spec.recipe.batch_size
+    steps = steps_per_epoch(branch.spec.recipe, images)
+
+    assert branch.images_swept == steps * batch  # each image once
+    assert branch.measured.top1_error < 0.2
+    # The model that is kept answers for the branch alone.
+    model = results.load_model(context.store, branch.job)
+    assert model.output_shape == (None, 4)
+    body, _, _ = layers(context, branch.job)
+    for number, classes in enumerate(branch.spec.leaves.classes):
+        spec = make_spec(
+            context,
+            classes,
+            initial=Initial(branch.job, leaf=number),
+            trainable="none",
+        )
+        leaf = run_job(spec, f"root.{number + 1} leaf", context)
+
+        assert leaf.images_swept == 0
+        assert leaf.measured.top1_error < 0.1
+        own, _, _ = layers(context, leaf.job)
+        top = 5  # the last convolution and its normalisation
+        assert_identical(own[:-top], body[:-top])
+        assert all(
+            (a != b).any() for a, b in zip(own[-top:], body[-top:], strict=True)
+        )
+
+
+def test_a_leaf_that_was_not_trained_with_a_branch(joint, make_spec):
+    context, branch = joint
+
+    for number, message in ((2, "has no leaf 2"), (0, "does not fit")):
+        spec = make_spec(
+            context,
+            ("2", "0", "1"),
+            initial=Initial(branch.job, leaf=number),
+            trainable="none",
+        )
+        with pytest.raises(UserError, match=f"job {branch.job} .*{message}"):
+            run_job(spec, "root.3 leaf", context)
 
 
 def test_a_model_without_an_opinion_is_wrong(trained, make_spec):

@@ -56,6 +56,8 @@ class Grown:
         refine: The same of a branch's refinement in later steps.
         branch: The same of a branch that is trained to tell superclasses
             apart; 0: it is the flat increment.
+        joint: The same of a branch and its leaves, trained as one network
+            from the flat increment; 0: each is trained alone.
         changes: Fields of `JobPlan`, `GrowthOptions` and `Recipe` that differ
             from the flags and from `_OPTIONS`.
     """
@@ -65,6 +67,7 @@ class Grown:
     leaf: float = 0.0
     refine: float = 0.0
     branch: float = 0.0
+    joint: float = 0.0
     changes: Changes = dataclasses.field(default_factory=dict)
 
 
@@ -142,9 +145,13 @@ def apply(
             branch_epochs=(
                 epochs(contender.branch, most) if contender.branch else 0
             ),
+            joint_epochs=(
+                epochs(contender.joint, most) if contender.joint else 0
+            ),
             **_taken(changes, _fields(JobPlan)),
         )
-        default = {} if contender.leaf else {"growth": "flat"}
+        has_leaves = contender.leaf or contender.joint
+        default = {} if has_leaves else {"growth": "flat"}
         options = dataclasses.replace(
             _OPTIONS, **(default | _taken(changes, _fields(GrowthOptions)))
         )
@@ -240,8 +247,11 @@ def _jobs(
             if not name.startswith((*about_leaves, "clone_from"))
         }
         yield (contender.flat, repr(flat)), contender.flat
-        if contender.leaf:
-            yield contender.name, contender.leaf + contender.branch
+        if contender.leaf or contender.joint:
+            yield (
+                contender.name,
+                contender.leaf + contender.branch + contender.joint,
+            )
 
 
 _IMPRINTED = {"new_columns": "imprinted"}
@@ -380,6 +390,19 @@ _TREES: dict[str, tuple[float, float, Changes]] = {
     ),
 }
 
+# Branch and leaves trained as one network, of which each leaf has so many
+# layers of its own.
+_JOINT: tuple[Contender, ...] = tuple(
+    Grown(
+        f"tree-joint-top{layers}-{flat * 100:.0f}",
+        flat,
+        joint=1 - flat,
+        changes={**_PREDICTED, **_IMPRINTED, **_SHRUNK, "leaf_layers": layers},
+    )
+    for layers in (2, 3, 4, 6)
+    for flat in (0.2, 0.3, 0.4, 0.5)
+)
+
 _BRANCHES: tuple[Contender, ...] = tuple(
     Grown(
         f"tree4-branch{weight * 100:.0f}-40",
@@ -430,6 +453,7 @@ _ALL: tuple[Contender, ...] = (
         Grown(name, flat, leaf, changes={**_IMPRINTED, **changes})
         for name, (flat, leaf, changes) in _TREES.items()
     ),
+    *_JOINT,
     *_BRANCHES,
     *(
         Grown(name.format("flat"), 0.4, changes=changes)
@@ -445,6 +469,17 @@ _ALL: tuple[Contender, ...] = (
     ),
     Grown("compete-20", 0.2, 0.2, refine=0.1, changes=_COMPETE),
     Grown("compete-30", 0.3, 0.3, refine=0.1, changes=_COMPETE),
+    # Branches as well trained as leaves are; trees where they pay their price.
+    Grown(
+        "compete-20-full",
+        *(0.2, 0.2, 0.2),
+        changes=_COMPETE | {"refine_branches": "full"},
+    ),
+    Grown(
+        "compete-20-per-flop",
+        *(0.2, 0.2, 0.1),
+        changes=_COMPETE | {"compete_by": "error_per_flop"},
+    ),
     Grown("stream-flat-20", 0.2, changes=_IMPRINTED),
     ClonedLast(
         "stream-flat-20-cloned-50",
