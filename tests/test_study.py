@@ -6,13 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from etils import epath
 
 from hierkeras._errors import UsageError
+from hierkeras.data import registry
+from hierkeras.data.source import DataConfig
 from hierkeras.growth.plan import JobPlan
 from hierkeras.models.registry import ModelConfig
-from hierkeras.training.spec import Recipe
+from hierkeras.training.spec import Leaves, Recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "tools"))
@@ -25,6 +28,7 @@ from study_parts.contenders import (  # noqa: E402
     Scratch,
 )
 
+CATALOGUE = registry.open_source(DataConfig("digits")).catalogue
 PLAN = JobPlan(ModelConfig("small_cnn", 32), Recipe(max_epochs=20), seed=7)
 
 
@@ -47,6 +51,7 @@ def step(readings, jobs, points=(), num_classes=10):
         num_classes=num_classes,
         jobs=jobs,
         seconds=1.0,
+        training_flops=10.0 * sum(jobs.values()),
         tree=None,
         num_leaves=1,
         parameters=100,
@@ -225,8 +230,8 @@ def test_the_table_says_what_the_rows_do():
     lines = reporting.table(study(), "Of two seeds.").splitlines()
     line = next(line for line in lines if "fused 1*" in line)
     cells = [cell.strip() for cell in line.strip("|").split("|")]
-    assert cells[:7] == [
-        *("tree", "fused 1*", "2", "91.0 ± 1.4 % (0)"),
+    assert cells[:8] == [
+        *("tree", "fused 1*", "2", "91.0 ± 1.4 % (0)", "0.91"),
         *("46.0 ± 0.0 %", "50.0 ± 5.7 %", "5.0 ± 1.4 %"),
     ]
     assert "Along the stream" not in "\n".join(lines)
@@ -331,6 +336,22 @@ def test_digits_with_two_seeds(tmp_path):
     assert found["ensemble-flat", "one"]["flops"]["mean"] == 2 * one
     for name in ("table.md", "curves.png", "results.json"):
         assert (tmp_path / name).stat().st_size
+
+
+def test_what_is_trained_together_costs_what_it_runs():
+    from study_parts.running import trained_flops  # needs TensorFlow
+
+    def spec(classes, *leaves, top_layers=0):
+        alone = PLAN.from_scratch(classes, CATALOGUE)
+        together = Leaves(leaves, top_layers) if leaves else None
+        return msgspec.structs.replace(alone, leaves=together)
+
+    alone = trained_flops(spec("0123"))
+    both = trained_flops(spec("0123", ("0", "1"), ("2", "3")))
+    tops = trained_flops(spec("0123", ("0", "1"), ("2", "3"), top_layers=2))
+
+    assert both == pytest.approx(3 * alone, rel=0.001)
+    assert alone < tops < 1.6 * alone
 
 
 @pytest.mark.slow

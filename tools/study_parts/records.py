@@ -68,6 +68,7 @@ class StepRecord(msgspec.Struct, frozen=True):
         num_classes: Classes known.
         jobs: Job id to images swept, of the jobs that the step used.
         seconds: That these trainings took.
+        training_flops: Of the forward passes of the images that they swept.
         tree: The tree; None for an ensemble.
         num_leaves: Its leaves, or the members of an ensemble.
         parameters: Of all models, shared layers counted once.
@@ -79,6 +80,7 @@ class StepRecord(msgspec.Struct, frozen=True):
     num_classes: int
     jobs: dict[str, int]
     seconds: float
+    training_flops: float
     tree: nodes.Tree | None
     num_leaves: int
     parameters: int

@@ -34,6 +34,8 @@ class Row(msgspec.Struct, frozen=True):
         images: Images swept after the first step, as a share of what training
             from scratch sweeps there; the absolute number without a baseline.
         images_with_first: Number of images swept in all steps.
+        training_flops: Of their forward passes after the first step, as
+            `images`.
         validation_error: Mean and spread, as all that follows.
         test_error: Top-1.
         gain: What the baseline errs more, seed by seed.
@@ -58,6 +60,7 @@ class Row(msgspec.Struct, frozen=True):
     seeds: int
     images: Spread
     images_with_first: Spread
+    training_flops: Spread
     validation_error: Spread
     test_error: Spread
     gain: Spread | None
@@ -100,6 +103,11 @@ def images_after_first(record: Record) -> int:
     return sum(step.images for step in record.steps[1:])
 
 
+def training_flops_after_first(record: Record) -> float:
+    """Operations of their forward passes."""
+    return sum(step.training_flops for step in record.steps[1:])
+
+
 def rows(study: Records) -> list[Row]:
     """The rows of the table, in the order of the contenders."""
     baseline = {record.seed: record for record in study.get(BASELINE, ())}
@@ -118,9 +126,14 @@ def _row(
     def over(value: Callable[[Reading], float]) -> Spread:
         return spread([value(each) for each in last])
 
-    def budget(record: Record) -> int:
-        same = baseline.get(record.seed)
-        return images_after_first(same) if same else 1
+    def of_baseline(cost: Callable[[Record], float]) -> Spread:
+        """Of what the baseline costs; the cost itself without one."""
+        return spread(
+            [
+                cost(r) / (cost(same) if (same := baseline.get(r.seed)) else 1)
+                for r in found
+            ]
+        )
 
     gains = [
         reading(same.steps[-1], _SINGLE).test_error - own.test_error
@@ -141,10 +154,11 @@ def _row(
         routing=routing,
         chosen=routing == chosen_routing(found),
         seeds=len(found),
-        images=spread([images_after_first(r) / budget(r) for r in found]),
+        images=of_baseline(images_after_first),
         images_with_first=spread(
             [sum(step.images for step in r.steps) for r in found]
         ),
+        training_flops=of_baseline(training_flops_after_first),
         validation_error=over(lambda r: r.validation_error),
         test_error=over(lambda r: r.test_error),
         gain=spread(gains) if gains else None,
@@ -207,7 +221,10 @@ once; in brackets with nothing shared. "As good after": share of training from
 scratch's images after which the validation error of a training is first at
 most the last one of training from scratch, and in how many seeds that is so;
 its learning rate was still to fall then. An image counts once an epoch, whether
-layers are frozen, a teacher looks at it too, or the network is a wide one."""
+layers are frozen, a teacher looks at it too, leaves are trained together with
+their branch, or the network is a wide one. The training cost tells those apart:
+operations of the forward passes of these images, as a share of training from
+scratch's, without a teacher's."""
 
 
 def _after_the_last_step(found: Sequence[Row]) -> str:
@@ -220,6 +237,7 @@ def _after_the_last_step(found: Sequence[Row]) -> str:
             row.routing + ("*" if row.chosen and row.routing != "one" else ""),
             str(row.seeds),
             f"{share(row.images)} ({row.images_with_first.mean / 1e3:,.0f})",
+            f"{row.training_flops.mean:.2f}" if base else "-",
             _percent(row.validation_error),
             _percent(row.test_error),
             _percent(row.gain) if row.gain else "-",
@@ -237,7 +255,8 @@ def _after_the_last_step(found: Sequence[Row]) -> str:
         for row in found
     ]
     heads = [
-        *("contender", "routing", "seeds", "images", "validation"),
+        *("contender", "routing", "seeds", "images", "training cost"),
+        "validation",
         *("top-1 error", "gain", "top-5 error", "calibration"),
         *("old", "new", "parameters"),
         *("forward cost" if base else "forward MFLOP", "as good after"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import gc
 import itertools
 import json
@@ -19,6 +20,7 @@ from hierkeras.growth.extend_leaf import Grower
 from hierkeras.growth.incremental import first_tree, incremental
 from hierkeras.growth.memory import choose_exemplars
 from hierkeras.growth.plan import JobPlan
+from hierkeras.models import grafting
 from hierkeras.models.cost import Cost, forward_cost
 from hierkeras.models.registry import ModelConfig, build_model
 from hierkeras.training import interruption, results, sharing
@@ -26,6 +28,7 @@ from hierkeras.training.context import Context
 from hierkeras.training.executors import InlineExecutor
 from hierkeras.training.jobs import Jobs
 from hierkeras.training.predictor import Predictor
+from hierkeras.training.spec import JobSpec
 from hierkeras.tree import nodes
 from hierkeras.tree.generation import Decision
 from hierkeras.tree.routing import Routing, route
@@ -201,6 +204,11 @@ class SeedRunner:
             num_classes=len(tree.classes),
             jobs={use.job: use.images_swept for use, _ in uses},
             seconds=sum(result.seconds for _, result in uses),
+            training_flops=sum(
+                use.images_swept * trained_flops(result.spec)
+                for use, result in uses
+                if use.images_swept
+            ),
             tree=tree,
             num_leaves=len(tree.leaves),
             parameters=sum(cost.parameters for cost in shared.values()),
@@ -307,6 +315,7 @@ class SeedRunner:
                     results.read(self._context.store, job).seconds
                     for job in jobs
                 ),
+                training_flops=sum(step.training_flops for step in steps),
                 tree=None,
                 num_leaves=len(trees),
                 parameters=parameters,
@@ -323,6 +332,17 @@ class SeedRunner:
                 },
                 curves=(),
             )
+
+
+@functools.cache
+def trained_flops(spec: JobSpec) -> int:
+    """Operations of an image's forward pass through what a job trains."""
+    branch = build_model(spec.model, len(spec.classes))
+    if spec.leaves is None:
+        return forward_cost(branch).flops
+    leaves = [build_model(spec.model, len(own)) for own in spec.leaves.classes]
+    joint = grafting.with_leaves(branch, leaves, spec.leaves.top_layers)
+    return forward_cost(joint).flops
 
 
 def widened(model: ModelConfig, networks: int, num_classes: int) -> ModelConfig:
