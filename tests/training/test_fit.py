@@ -135,3 +135,6 @@ def test_two_devices_learn_what_one_learns(tmp_path):
     assert found["saved_loss"] == pytest.approx(
         found["measured_loss"], rel=1e-3
     )
+    # A branch and its leaves learn together there, too.
+    assert found["branch_error"] < 0.4  # 0.75 by chance
+    assert found["leaf_error"] < 0.2  # 0.5 by chance

@@ -7,6 +7,7 @@ import json
 import sys
 
 import keras
+import msgspec
 import numpy as np
 import tensorflow as tf
 
@@ -18,7 +19,7 @@ from hierkeras.training.context import Context, ContextConfig, Runtime
 from hierkeras.training.fit import fit
 from hierkeras.training.predictor import Predictor
 from hierkeras.training.run_job import run_job
-from hierkeras.training.spec import JobSpec, Recipe
+from hierkeras.training.spec import Initial, JobSpec, Leaves, Recipe
 from hierkeras.training.strategy import choose_strategy
 
 CLASSES = ("0", "1", "2", "3")
@@ -102,6 +103,26 @@ def main(workdir):
     own = saved[np.arange(len(labels)), labels]
     found["measured_loss"] = result.measured.loss
     found["saved_loss"] = float(-np.log(own).mean())
+
+    together = msgspec.structs.replace(
+        spec,
+        recipe=msgspec.structs.replace(
+            RECIPE, initial_learning_rate=0.1, max_epochs=8
+        ),
+        initial=Initial(result.job),
+        leaves=Leaves((("3", "0"), ("1", "2")), top_layers=2),
+    )
+    branch = run_job(together, "root branch", context)
+    found["branch_error"] = branch.measured.top1_error
+    leaf = msgspec.structs.replace(
+        spec,
+        classes=("3", "0"),
+        data=context.catalogue.fingerprint(("3", "0")),
+        initial=Initial(branch.job, leaf=0),
+        trainable="none",
+    )
+    cut_out = run_job(leaf, "root.1 leaf", context)
+    found["leaf_error"] = cut_out.measured.top1_error
     print(json.dumps(found))
 
 
