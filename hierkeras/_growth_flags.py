@@ -79,7 +79,8 @@ _CONFUSION_FROM = flags.DEFINE_enum(
     "previous",
     list(CLONE_SOURCES),
     "Whose confusion matrix is clustered: previous, that of the leaf before "
-    "the step (the paper), or flat, that of its finished flat increment.",
+    "the step (the paper), or flat, that of its finished flat increment; with "
+    "--joint_epochs, of that leaf with imprinted columns for the new classes.",
 )
 _REFINE = flags.DEFINE_enum(
     "refine_branches",
@@ -143,10 +144,9 @@ _SUPERCLASS_WEIGHT = define_float(
 _JOINT_EPOCHS = flags.DEFINE_integer(
     "joint_epochs",
     0,
-    "With --clone_from=flat: most epochs in which the branch of a clone "
-    "increment and its leaves are trained as one network, each leaf with "
-    "--leaf_layers of its own; it begins as the flat increment. 0: each is "
-    "trained alone.",
+    "Most epochs in which the branch of a clone increment and its leaves are "
+    "trained as one network, each leaf with --leaf_layers of its own, in place "
+    "of a flat increment and leaves. 0: each is trained alone.",
     lower_bound=0,
     upper_bound=10**6,
 )
@@ -167,7 +167,8 @@ _NEW_COLUMNS = flags.DEFINE_enum(
 _SHRINK = define_float(
     "shrink",
     1.0,
-    "Factor on the weights that a flat increment takes over; 1: as they are.",
+    "Factor on the weights that a flat increment, or a branch that is trained "
+    "with its leaves, takes over; 1: as they are.",
     lower_bound=0.01,
     upper_bound=1.0,
 )
@@ -379,11 +380,6 @@ def growth_options(latest: Generation | None) -> GrowthOptions:
 
 def _check_joint_epochs() -> None:
     asked = f"--joint_epochs={_JOINT_EPOCHS.value}"
-    if _CLONE_FROM.value != "flat":
-        raise UsageError(
-            f"{asked} needs --clone_from=flat: the branch and its leaves begin "
-            "as the finished flat increment"
-        )
     for flag, neutral in (
         (_LEAF_EPOCHS, 0),
         (_BRANCH_EPOCHS, 0),

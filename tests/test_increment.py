@@ -15,7 +15,6 @@ from hierkeras import increment
 from hierkeras.tree.store import Store
 
 DIGITS = ("--dataset=digits", "--image_size=8")
-ALONE = ("--leaf_distillation=0.5",)
 WIDER = ("--leaf_capacity=1.5", "--clone_from=flat")
 
 
@@ -146,12 +145,7 @@ def test_too_many_unreadable_images_end_the_step(
             ["--leaf_capacity=1.5: A trained alexnet", "small_cnn, small_r"],
         ),
         (
-            [*DIGITS, "--joint_epochs=3"],
-            2,
-            ["--joint_epochs=3", "--clone_from=flat"],
-        ),
-        (
-            [*DIGITS, "--joint_epochs=3", "--clone_from=flat", *ALONE],
+            [*DIGITS, "--joint_epochs=3", "--leaf_distillation=0.5"],
             2,
             ["--joint_epochs=3", "--leaf_distillation=0.5"],
         ),

@@ -72,15 +72,22 @@ async def extend_leaf(
     if grower.options.growth == "flat":
         flat = await _flat_increment(leaf, classes, grower)
         return flat, _forced(flat, received, grower)
+    preview = None
+    if grower.plan.joint_epochs:
+        preview = await _preview(leaf, classes, grower)
     if grower.options.confusion_from == "flat":
-        flat = await _flat_increment(leaf, classes, grower)
-        groups = superclasses(flat, (), grower)
+        knowing = preview or await _flat_increment(leaf, classes, grower)
+        groups = superclasses(knowing, (), grower)
     else:
         groups = superclasses(leaf, received, grower)
     if len(groups) < 2:
         flat = await _flat_increment(leaf, classes, grower)
         return flat, _forced(flat, received, grower)
-    clone, flat = await _both_increments(leaf, classes, groups, grower)
+    clone, flat = await (
+        _trained_together(preview, groups, grower)
+        if preview
+        else _both_increments(leaf, classes, groups, grower)
+    )
     verdict = compete(flat, clone, grower.assessor, grower.options)
     is_forced = grower.options.growth == "clone"
     takes_clone = is_forced or verdict.takes_clone
@@ -167,16 +174,6 @@ async def _both_increments(
         temperature = grower.temperature(spec.job, groups[k])
         return Leaf(name, groups[k], spec.job, temperature)
 
-    async def cut_out(router: Leaf, k: int) -> Leaf:
-        """A leaf that was trained together with the branch."""
-        name = f"{leaf.name}.{k + 1}"
-        spec = grower.plan_from(router.job).cut_out(
-            router.job, k, groups[k], grower.assessor.catalogue
-        )
-        await grower.jobs.run(spec, f"{name} leaf")
-        temperature = grower.temperature(spec.job, groups[k])
-        return Leaf(name, groups[k], spec.job, temperature)
-
     async def trained_branch(flat: Leaf) -> Leaf:
         """The flat increment, or what is trained of it to route."""
         catalogue = grower.assessor.catalogue
@@ -190,13 +187,7 @@ async def _both_increments(
         return Leaf(leaf.name, classes, spec.job, temperature)
 
     flat_increment = _flat_increment(leaf, classes, grower)
-    if grower.plan.joint_epochs:
-        # The branch goes on from the flat increment; it is the better one.
-        router = flat = await trained_branch(await flat_increment)
-        leaves = await asyncio.gather(
-            *(cut_out(router, k) for k in range(len(groups)))
-        )
-    elif grower.options.clone_from == "flat":
+    if grower.options.clone_from == "flat":
         flat = await flat_increment
         factors = capacities(
             flat,
@@ -218,6 +209,42 @@ async def _both_increments(
         router.job,
         tuple(leaves),
         temperature=router.temperature,
+    )
+    return grower.assessor.with_exponent(branch), flat
+
+
+async def _preview(
+    leaf: Leaf, classes: tuple[str, ...], grower: Grower
+) -> Leaf:
+    """The leaf with columns for new classes, of which it learnt nothing."""
+    spec = grower.plan_from(leaf.job).preview(
+        leaf.job, classes, grower.assessor.catalogue
+    )
+    await grower.jobs.run(spec, f"{leaf.name} preview")
+    return Leaf(leaf.name, classes, spec.job)
+
+
+async def _trained_together(
+    preview: Leaf, groups: tuple[tuple[str, ...], ...], grower: Grower
+) -> tuple[Branch, Leaf]:
+    """A branch with its leaves, and the branch alone: the flat increment."""
+    plan, catalogue = grower.plan_from(preview.job), grower.assessor.catalogue
+    classes = preview.classes
+    joint = plan.joint(preview.job, groups, classes, catalogue)
+    await grower.jobs.run(joint, f"{preview.name} joint")
+
+    async def cut_out(k: int) -> Leaf:
+        name = f"{preview.name}.{k + 1}"
+        spec = plan.cut_out(joint.job, k, groups[k], catalogue)
+        await grower.jobs.run(spec, f"{name} leaf")
+        temperature = grower.temperature(spec.job, groups[k])
+        return Leaf(name, groups[k], spec.job, temperature)
+
+    leaves = await asyncio.gather(*map(cut_out, range(len(groups))))
+    temperature = grower.temperature(joint.job, classes)
+    flat = Leaf(preview.name, classes, joint.job, temperature)
+    branch = Branch(
+        flat.name, classes, flat.job, tuple(leaves), temperature=temperature
     )
     return grower.assessor.with_exponent(branch), flat
 

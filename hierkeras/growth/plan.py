@@ -40,10 +40,12 @@ class JobPlan:
         superclass_weight: Share of the loss, in (0, 1], that is about them
             there.
         joint_epochs: Epochs in which a branch and its leaves are trained as
-            one network, from the flat increment; 0: each is trained alone.
+            one network, in place of a flat increment and leaves; 0: each is
+            trained alone.
         refine_epochs: Epochs of a branch's refinement; 0: as from scratch.
         new_columns: How softmax columns of new classes begin.
-        shrink: Factor on what a flat increment takes over, and
+        shrink: Factor on what a flat increment, or a branch with its leaves,
+            takes over, and
         perturb: on the random weights that are added to it.
         leaf_shrink: The same of a cloned leaf, and
         leaf_perturb: the same; what it does not train stays as it is.
@@ -176,17 +178,8 @@ class JobPlan:
     ) -> JobSpec | None:
         """A branch trained on from job `flat`; None: it is `flat` itself.
 
-        It has the trunk that its leaves keep, or that they are trained with.
+        It has the trunk that its leaves keep.
         """
-        if self.joint_epochs:
-            initial = Initial(
-                flat, shrink=self.leaf_shrink, perturb=self.leaf_perturb
-            )
-            spec = self._from_parent(
-                initial, classes, catalogue, self.joint_epochs
-            )
-            leaves = Leaves(tuple(superclasses), self.leaf_layers)
-            return msgspec.structs.replace(spec, leaves=leaves)
         if not self.branch_epochs:
             return None
         spec = self._from_parent(
@@ -203,6 +196,30 @@ class JobPlan:
             ),
         )
 
+    def preview(
+        self, parent: str, classes: Sequence[str], catalogue: Catalogue
+    ) -> JobSpec:
+        """Job `parent`, whose columns of new `classes` are imprinted.
+
+        It has learnt nothing of them, and tells what they are confused with.
+        """
+        initial = Initial(parent, "imprinted")
+        spec = self._from_parent(initial, classes, catalogue, 0)
+        return msgspec.structs.replace(spec, trainable="none")
+
+    def joint(
+        self,
+        preview: str,
+        superclasses: Sequence[tuple[str, ...]],
+        classes: Sequence[str],
+        catalogue: Catalogue,
+    ) -> JobSpec:
+        """A branch and its leaves as one network, from job `preview`."""
+        initial = Initial(preview, shrink=self.shrink, perturb=self.perturb)
+        spec = self._from_parent(initial, classes, catalogue, self.joint_epochs)
+        leaves = Leaves(tuple(superclasses), self.leaf_layers)
+        return msgspec.structs.replace(spec, leaves=leaves)
+
     def cut_out(
         self,
         branch: str,
@@ -218,9 +235,8 @@ class JobPlan:
             classes: That leaf's classes.
             catalogue: The examples.
         """
-        spec = self._from_parent(
-            Initial(branch, leaf=number), classes, catalogue, epochs=0
-        )
+        initial = Initial(branch, leaf=number)
+        spec = self._from_parent(initial, classes, catalogue, 0)
         return msgspec.structs.replace(spec, trainable="none")
 
     def refined(

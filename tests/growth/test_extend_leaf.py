@@ -172,29 +172,72 @@ def test_a_branch_may_be_trained_on(
     assert node.classes == decision.flat.classes
 
 
+@pytest.fixture
+def extend_together(context, leaf, make_grower, answers, untrained):
+    """As `extend`; a branch and its leaves are trained as one network."""
+
+    def extend(mistakes, received=RECEIVED, **options):
+        known = answers(context, {"1378": CONFUSION, **mistakes})
+        plan = dataclasses.replace(untrained, joint_epochs=1, leaf_layers=2)
+        grower = make_grower(context, known, plan, **options)
+        node, decision = asyncio.run(extend_leaf(leaf, received, grower))
+        return node, decision, grower.jobs.uses()
+
+    return extend
+
+
 def test_a_branch_and_its_leaves_may_be_trained_together(
-    context, leaf, make_grower, answers, untrained
+    context, leaf, extend_together
 ):
-    known = answers(context, {"1378": CONFUSION})
-    plan = dataclasses.replace(untrained, joint_epochs=1, leaf_layers=2)
-    options = {"growth": "clone", "num_superclasses": 2, "clone_from": "flat"}
-    grower = make_grower(context, known, plan, **options)
+    node, decision, uses = extend_together(
+        {}, growth="clone", num_superclasses=2
+    )
 
-    node, decision = asyncio.run(extend_leaf(leaf, RECEIVED, grower))
-
-    spec = results.read(context.store, node.job).spec
-    assert spec.leaves.classes == GROUPS
-    # The flat increment is what the branch is without its leaves.
-    assert decision.flat.job == node.job
-    uses = grower.jobs.uses()
     assert [use.label for use in uses] == [
-        "root.5 flat",
-        "root.5 branch",
+        "root.5 preview",
+        "root.5 joint",
         "root.5.1 leaf",
         "root.5.2 leaf",
     ]
-    assert spec.initial.job == uses[0].job
-    leaves = [results.read(context.store, c.job).spec for c in node.children]
-    assert [each.initial.job for each in leaves] == [node.job] * 2
-    assert [each.initial.leaf for each in leaves] == [0, 1]
+    # One training, which sweeps each image once.
     assert [use.images_swept > 0 for use in uses] == [False, True, False, False]
+    preview, joint, *leaves = (
+        results.read(context.store, use.job).spec for use in uses
+    )
+    assert preview.initial.job == leaf.job
+    assert joint.initial.job == preview.job
+    assert joint.leaves.classes == GROUPS
+    assert [each.initial.leaf for each in leaves] == [0, 1]
+    assert (node.name, node.job) == ("root.5", joint.job)
+    assert tuple(child.classes for child in node.children) == GROUPS
+    # What competes is the branch alone.
+    assert decision.flat == Leaf("root.5", (*OLD, *RECEIVED), joint.job)
+
+
+def test_the_branch_alone_may_win(extend_together):
+    mistakes = {"179": {"1": "7", "7": "1"}}
+
+    node, decision, _ = extend_together(mistakes, num_superclasses=2)
+
+    assert decision.clone_error > decision.flat_error == 0
+    assert node == decision.flat
+
+
+def test_a_preview_that_learnt_nothing_may_divide(extend_together):
+    pairs = {"1": "3", "3": "1", "7": "2", "2": "7", "8": "9", "9": "8"}
+
+    node, _, _ = extend_together(
+        {"137829": pairs},
+        growth="clone",
+        num_superclasses=3,
+        confusion_from="flat",
+    )
+
+    groups = [leaf.classes for leaf in node.children]
+    assert groups == [("1", "3"), ("7", "2"), ("8", "9")]
+
+
+def test_what_grows_flat_is_not_trained_together(extend_together):
+    _, _, uses = extend_together({}, growth="flat")
+
+    assert [use.label for use in uses] == ["root.5 flat"]

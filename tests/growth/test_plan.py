@@ -102,21 +102,22 @@ def test_a_branch_is_trained_on_where_it_is_asked_for(catalogue):
 def test_a_branch_and_its_leaves_may_be_trained_together(catalogue):
     groups = (CLASSES[:1], CLASSES[1:])
     plan = dataclasses.replace(
-        PLAN, joint_epochs=3, leaf_layers=2, leaf_shrink=0.5, leaf_perturb=0.1
+        PLAN, joint_epochs=3, leaf_layers=2, shrink=0.5, perturb=0.1
     )
 
-    spec = plan.branch("flat", groups, CLASSES, catalogue)
+    preview = plan.preview("parent", CLASSES, catalogue)
+    joint = plan.joint("preview", groups, CLASSES, catalogue)
     leaf = plan.cut_out("branch", 1, groups[1], catalogue)
 
-    assert spec.classes == CLASSES
-    assert spec.initial == Initial("flat", shrink=0.5, perturb=0.1)
-    assert spec.recipe.max_epochs == 3
-    assert spec.leaves == Leaves(groups, 2)
+    assert preview.initial == Initial("parent", "imprinted")
+    assert preview.trainable == "none"
+    assert joint.classes == CLASSES
+    assert joint.initial == Initial("preview", shrink=0.5, perturb=0.1)
+    assert joint.recipe.max_epochs == 3
+    assert joint.leaves == Leaves(groups, 2)
     assert leaf.classes == groups[1]
-    assert (leaf.initial, leaf.trainable) == (
-        Initial("branch", leaf=1),
-        "none",
-    )
+    assert leaf.initial == Initial("branch", leaf=1)
+    assert leaf.trainable == "none"
 
 
 def test_what_is_asked_of_increments_reaches_their_specs(catalogue):

@@ -51,19 +51,19 @@ class Grown:
 
     Args:
         name: In tables and files.
-        flat: Share of `--max_epochs` of a flat increment.
+        flat: Share of `--max_epochs` of a flat increment; 0: it has none.
         leaf: The same of cloned leaves; 0: there are none.
         refine: The same of a branch's refinement in later steps.
         branch: The same of a branch that is trained to tell superclasses
             apart; 0: it is the flat increment.
-        joint: The same of a branch and its leaves, trained as one network
-            from the flat increment; 0: each is trained alone.
+        joint: The same of a branch and its leaves that are trained as one
+            network; 0: each is trained alone.
         changes: Fields of `JobPlan`, `GrowthOptions` and `Recipe` that differ
             from the flags and from `_OPTIONS`.
     """
 
     name: str
-    flat: float
+    flat: float = 0.0
     leaf: float = 0.0
     refine: float = 0.0
     branch: float = 0.0
@@ -246,7 +246,8 @@ def _jobs(
             for name, value in contender.changes.items()
             if not name.startswith((*about_leaves, "clone_from"))
         }
-        yield (contender.flat, repr(flat)), contender.flat
+        if contender.flat:
+            yield (contender.flat, repr(flat)), contender.flat
         if contender.leaf or contender.joint:
             yield (
                 contender.name,
@@ -394,13 +395,17 @@ _TREES: dict[str, tuple[float, float, Changes]] = {
 # layers of its own.
 _JOINT: tuple[Contender, ...] = tuple(
     Grown(
-        f"tree-joint-top{layers}-{flat * 100:.0f}",
-        flat,
-        joint=1 - flat,
-        changes={**_PREDICTED, **_IMPRINTED, **_SHRUNK, "leaf_layers": layers},
+        f"tree{count or ''}-joint-top{layers}",
+        joint=1.0,
+        changes={
+            **_PREDICTED,
+            **_FLAT["shrink60"],
+            "leaf_layers": layers,
+            "num_superclasses": count,
+        },
     )
     for layers in (2, 3, 4, 6)
-    for flat in (0.2, 0.3, 0.4, 0.5)
+    for count in (0, 2, 4, 6)
 )
 
 _BRANCHES: tuple[Contender, ...] = tuple(
@@ -490,6 +495,12 @@ _ALL: tuple[Contender, ...] = (
             "leaf_shrink": 0.5,
             "leaf_perturb": 0.1,
         },
+    ),
+    ClonedLast(
+        "stream-flat-20-joint-50",
+        *(0.2, 0.0),
+        joint=0.5,
+        changes={**_PREDICTED, **_IMPRINTED, "leaf_layers": 4},
     ),
     Grown("stream-flat-15", 0.15, changes=_IMPRINTED),
 )
