@@ -72,22 +72,18 @@ async def extend_leaf(
     if grower.options.growth == "flat":
         flat = await _flat_increment(leaf, classes, grower)
         return flat, _forced(flat, received, grower)
-    preview = None
-    if grower.plan.joint_epochs:
-        preview = await _preview(leaf, classes, grower)
+    joint = bool(grower.plan.joint_epochs)
     if grower.options.confusion_from == "flat":
-        knowing = preview or await _flat_increment(leaf, classes, grower)
-        groups = superclasses(knowing, (), grower)
+        # The job is there when the increments ask for it again.
+        knowing = _preview if joint else _flat_increment
+        groups = superclasses(await knowing(leaf, classes, grower), (), grower)
     else:
         groups = superclasses(leaf, received, grower)
     if len(groups) < 2:
         flat = await _flat_increment(leaf, classes, grower)
         return flat, _forced(flat, received, grower)
-    clone, flat = await (
-        _trained_together(preview, groups, grower)
-        if preview
-        else _both_increments(leaf, classes, groups, grower)
-    )
+    grow = _trained_together if joint else _both_increments
+    clone, flat = await grow(leaf, classes, groups, grower)
     verdict = compete(flat, clone, grower.assessor, grower.options)
     is_forced = grower.options.growth == "clone"
     takes_clone = is_forced or verdict.takes_clone
@@ -225,11 +221,14 @@ async def _preview(
 
 
 async def _trained_together(
-    preview: Leaf, groups: tuple[tuple[str, ...], ...], grower: Grower
+    leaf: Leaf,
+    classes: tuple[str, ...],
+    groups: tuple[tuple[str, ...], ...],
+    grower: Grower,
 ) -> tuple[Branch, Leaf]:
     """A branch with its leaves, and the branch alone: the flat increment."""
-    plan, catalogue = grower.plan_from(preview.job), grower.assessor.catalogue
-    classes = preview.classes
+    plan, catalogue = grower.plan_from(leaf.job), grower.assessor.catalogue
+    preview = await _preview(leaf, classes, grower)
     joint = plan.joint(preview.job, groups, classes, catalogue)
     await grower.jobs.run(joint, f"{preview.name} joint")
 

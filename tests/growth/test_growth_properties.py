@@ -150,9 +150,13 @@ class GrowingTree(RuleBasedStateMachine):
     """Any sequence of steps, from any generation, with classes or images."""
 
     @initialize(
-        seed=st.integers(0, 2**32), count=st.integers(1, 9), options=OPTIONS
+        seed=st.integers(0, 2**32),
+        count=st.integers(1, 9),
+        options=OPTIONS,
+        joint_epochs=st.sampled_from([0, 3]),
     )
-    def start(self, seed, count, options):
+    def start(self, seed, count, options, joint_epochs):
+        self.joint_epochs = joint_epochs
         self.executor = UntrainedJobs()
         self.answers = ChanceAnswers(self.executor.specs, seed)
         self.generations = []
@@ -166,7 +170,11 @@ class GrowingTree(RuleBasedStateMachine):
     def run(self, options, new_classes, grow, *arguments):
         assessor = Assessor(CATALOGUE, self.answers, options.routing)
         jobs = RememberedJobs(self.context, self.executor)
-        plan = JobPlan(ModelConfig("small_cnn", image_size=8), Recipe())
+        plan = JobPlan(
+            ModelConfig("small_cnn", image_size=8),
+            Recipe(),
+            joint_epochs=self.joint_epochs,
+        )
         grower = Grower(options, plan, jobs, assessor)
         tree, decisions = asyncio.run(grow(*arguments, new_classes, grower))
         step = Step(
@@ -305,7 +313,10 @@ def check_step(before, generation, new, specs):
         used.update(leaf.job for leaf in below(decision.clone))
     old = {node.job for node in before.nodes()}
     ran = {use.job for use in step.jobs}
-    assert used - old == ran
+    # Previews are of no tree; they tell how to divide, and train nothing.
+    previews = {u.job for u in step.jobs if u.label.endswith(" preview")}
+    assert all(specs[job].trainable == "none" for job in previews)
+    assert used - old == ran - previews
     flats = {decision.flat.job for decision in step.decisions}
     leaves = {
         leaf.job
@@ -314,7 +325,7 @@ def check_step(before, generation, new, specs):
     }
     for job in ran:
         parent = specs[job].initial.job
-        assert parent in old | flats
+        assert parent in old | flats | previews
         factor = width(specs[job]) / width(specs[parent])
         assert 0.99 / 1.5 < factor < 1.01 * 1.5
         assert factor == 1 or job in leaves

@@ -498,7 +498,7 @@ _ALL: tuple[Contender, ...] = (
     ),
     ClonedLast(
         "stream-flat-20-joint-50",
-        *(0.2, 0.0),
+        flat=0.2,
         joint=0.5,
         changes={**_PREDICTED, **_IMPRINTED, "leaf_layers": 4},
     ),
