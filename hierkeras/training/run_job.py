@@ -31,6 +31,7 @@ from hierkeras.training import (
 from hierkeras.training.context import Context
 from hierkeras.training.monitoring import Diverged
 from hierkeras.training.spec import Initial, JobSpec, Leaves
+from hierkeras.tree.names import JobId
 
 # Enough for a stable mean feature, few enough to cost little.
 _IMPRINT_IMAGES_PER_CLASS = 50
@@ -44,12 +45,13 @@ class _Trained:
 
     Args:
         model: The model.
-        leaves: Those that it was trained together with, above the cut.
+        leaves: Of each leaf that it was trained together with, the weights
+            above the cut.
         fitted: How it went.
     """
 
     model: keras.Model
-    leaves: list[keras.Model]
+    leaves: list[list[np.ndarray]]
     fitted: fit.Fitted
 
 
@@ -109,12 +111,7 @@ def run_job(spec: JobSpec, label: str, context: Context) -> results.JobResult:
         rate_factor=fitted.rate_factor,
     )
     with store.new_job(spec.job) as folder:
-        leaves = [
-            surgery.top_weights(leaf, spec.leaves.top_layers)
-            for leaf in trained.leaves
-            if spec.leaves is not None
-        ]
-        results.write(folder, result, history, trained.model, leaves)
+        results.write(folder, result, history, trained.model, trained.leaves)
     store.checkpoint(spec.job).unlink(missing_ok=True)
     return result
 
@@ -158,23 +155,25 @@ def _attempt(
         with chosen.scope():
             model = registry.build_model(spec.model, len(spec.classes))
             leaves = [
-                registry.build_model(spec.model, len(classes))
-                for classes in (spec.leaves.classes if spec.leaves else ())
+                registry.build_model(leaf.model, len(leaf.classes))
+                for leaf in _leaves(spec)
             ]
         _initialise(model, spec, context)
-        for number, leaf in enumerate(leaves):
-            _initialise(leaf, _alone(spec, number), context)
+        for leaf, its_spec in zip(leaves, _leaves(spec), strict=True):
+            _initialise(leaf, its_spec, context)
         fitted = _train(model, leaves, spec, label, context, rate_factor)
         _align(model, spec, context)
-        return _Trained(model, leaves, fitted)
+        top_layers = spec.leaves.top_layers if spec.leaves else 0
+        own = [surgery.top_weights(leaf, top_layers) for leaf in leaves]
+        return _Trained(model, own, fitted)
 
 
-def _alone(spec: JobSpec, leaf: int) -> JobSpec:
-    """What a leaf that is trained together with a branch starts from."""
-    assert spec.leaves is not None
-    return msgspec.structs.replace(
-        spec, classes=spec.leaves.classes[leaf], leaves=None
-    )
+def _leaves(spec: JobSpec) -> list[JobSpec]:
+    """How the leaves begin that a branch is trained together with."""
+    return [
+        msgspec.structs.replace(spec, classes=classes, leaves=None)
+        for classes in (spec.leaves.classes if spec.leaves else ())
+    ]
 
 
 def _initialise(model: keras.Model, spec: JobSpec, context: Context) -> None:
@@ -184,7 +183,10 @@ def _initialise(model: keras.Model, spec: JobSpec, context: Context) -> None:
     parent_spec = results.read(context.store, initial.job).spec
     parent = results.load_model(context.store, initial.job)
     if initial.leaf is not None:
-        _cut_out(model, parent, spec, parent_spec, context)
+        surgery.transfer_weights(
+            parent, model, parent_spec.classes, spec.classes
+        )
+        _put_on_trunk(model, initial.job, initial.leaf, parent_spec, context)
         return
     if parent_spec.model.width_multiplier != spec.model.width_multiplier:
         parent = _resized(parent, spec, initial)
@@ -203,25 +205,22 @@ def _initialise(model: keras.Model, spec: JobSpec, context: Context) -> None:
         _imprint(model, spec, new, context)
 
 
-def _cut_out(
+def _put_on_trunk(
     model: keras.Model,
-    branch: keras.Model,
-    spec: JobSpec,
+    branch: JobId,
+    leaf: int,
     branch_spec: JobSpec,
     context: Context,
 ) -> None:
-    """Makes a model the leaf that a branch was trained together with."""
-    initial, leaves = spec.initial, branch_spec.leaves
-    assert initial is not None and initial.leaf is not None
-    # Below the cut.
-    surgery.transfer_weights(branch, model, branch_spec.classes, spec.classes)
-    own = results.read_leaf(context.store, initial.job, initial.leaf)
+    """Gives a copy of a branch what a leaf, trained with it, has of its own."""
+    own = results.read_leaf(context.store, branch, leaf)
+    top_layers = branch_spec.leaves.top_layers if branch_spec.leaves else 0
     try:
-        surgery.set_top_weights(model, leaves.top_layers if leaves else 0, own)
+        surgery.set_top_weights(model, top_layers, own)
     except ValueError as error:
         raise UserError(
-            f"job {initial.job} in {context.store.models} does not fit its "
-            f"leaf {initial.leaf} ({error}); {context.store.advice}"
+            f"job {branch} in {context.store.models} does not fit its leaf "
+            f"{leaf} ({error}); {context.store.advice}"
         ) from None
 
 
