@@ -20,7 +20,7 @@ from hierkeras.data.features import Features
 from hierkeras.data.images import Images
 from hierkeras.training import checkpoint, schedules
 from hierkeras.training.context import Runtime
-from hierkeras.training.losses import Grouping, Objective, Teaching, Together
+from hierkeras.training.losses import Objective
 from hierkeras.training.monitoring import Begun, Monitor
 from hierkeras.training.spec import Recipe
 from hierkeras.training.tensorboard import RunWriter
@@ -63,9 +63,7 @@ def fit(
     checkpoint_file: epath.Path | None = None,
     rate_factor: float = 1.0,
     start: schedules.GentleStart | None = None,
-    teaching: Teaching | None = None,
-    grouping: Grouping | None = None,
-    together: Together | None = None,
+    objective: Objective | None = None,
     images_swept: int | None = None,
 ) -> Fitted:
     """Trains a model in place.
@@ -87,9 +85,7 @@ def fit(
         rate_factor: What the recipe's learning rates are multiplied by, in
             (0, 1]. A checkpoint's, if that is less, is kept to.
         start: How gently the layers below the softmax layer begin.
-        teaching: A model whose opinion is kept to; None: there is none.
-        grouping: Superclasses to tell apart; None: there are none.
-        together: Leaves to train with it; None: there are none.
+        objective: What it minimises; None: the recipe's loss on labels.
         images_swept: What the training costs, however long; None: what its
             epochs sweep.
 
@@ -102,9 +98,7 @@ def fit(
         rate_factor = min(rate_factor, saved.state.rate_factor)
     batch = recipe.batch_size
     steps = steps_per_epoch(recipe, len(training[0]))
-    objective = Objective(
-        model, recipe.label_smoothing, teaching, grouping, together
-    )
+    objective = objective or Objective(model, recipe.label_smoothing)
     model = objective.model
     compile_model(
         model, _slowed(recipe, rate_factor), steps, runtime, objective, start

@@ -299,9 +299,13 @@ def _train(
             checkpoint_file=context.store.checkpoint(spec.job),
             rate_factor=rate_factor,
             start=_start(trained, spec),
-            teaching=_teaching(spec, context),
-            grouping=_grouping(spec),
-            together=_together(model, leaves, spec.leaves, spec.classes),
+            objective=losses.Objective(
+                trained,
+                recipe.label_smoothing,
+                _teaching(spec, context),
+                _grouping(spec),
+                _together(model, leaves, spec.leaves, spec.classes),
+            ),
             images_swept=images_swept,
         )
     if trained is not model:
