@@ -204,7 +204,10 @@ def read_leaf(store: Store, job: str, leaf: int) -> list[np.ndarray]:
             own = [name for name in arrays if name.startswith(f"{leaf}/")]
             if not own:
                 raise ValueError(f"{LEAVES_FILE} has no leaf {leaf}")
-            return [arrays[f"{leaf}/{n}"] for n in range(len(own))]
+            weights = [arrays[f"{leaf}/{n}"] for n in range(len(own))]
+        if any(weight.dtype.kind != "f" for weight in weights):
+            raise ValueError(f"{LEAVES_FILE} holds more than numbers")
+        return weights
 
 
 def check_jobs(store: Store, generation: Generation, image_size: int) -> None:
@@ -266,6 +269,7 @@ def _naming_damage(store: Store, job: str):
         OSError,
         ValueError,
         KeyError,
+        EOFError,
         msgspec.DecodeError,
         zipfile.BadZipFile,
         RecursionError,

@@ -1,6 +1,9 @@
 """A job: what it leaves, what it starts from, and that it repeats."""
 
 import dataclasses
+import hashlib
+import io
+import shutil
 import zipfile
 
 import h5py
@@ -16,6 +19,7 @@ from hierkeras.training import results
 from hierkeras.training.fit import steps_per_epoch
 from hierkeras.training.run_job import measure, run_job
 from hierkeras.training.spec import Initial, Leaves, Teacher
+from hierkeras.tree.store import Store
 
 MORE_CLASSES = ("4", "0", "1", "2", "3")
 PAIR = ("0", "1")
@@ -386,6 +390,45 @@ def test_a_leaf_that_was_not_trained_with_a_branch(joint, make_spec):
         )
         with pytest.raises(UserError, match=f"job {branch.job} .*{message}"):
             run_job(spec, "root.3 leaf", context)
+
+
+def strings(content):
+    with np.load(io.BytesIO(content)) as arrays:
+        forged = {name: np.full(arrays[name].shape, "x") for name in arrays}
+    written = io.BytesIO()
+    np.savez(written, **forged)
+    return written.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("forge", "resign", "message"),
+    [
+        (lambda content: content[:-1], False, "not what was written"),
+        (lambda content: content[:-1], True, "damaged"),
+        (lambda content: b"", True, "damaged"),
+        (strings, True, "more than numbers"),
+    ],
+)
+def test_a_damaged_leaf_is_told(joint, tmp_path, forge, resign, message):
+    context, branch = joint
+    store = Store(tmp_path)
+    shutil.copytree(
+        context.store.job_folder(branch.job), store.job_folder(branch.job)
+    )
+    assert len(results.read_leaf(store, branch.job, 0)) == 7
+    path = store.job_folder(branch.job) / results.LEAVES_FILE
+    before = path.read_bytes()
+    after = forge(before)
+    path.write_bytes(after)
+    if resign:
+        sums = store.job_folder(branch.job) / results.SUMS_FILE
+        old, new = (hashlib.sha256(c).hexdigest() for c in (before, after))
+        sums.write_text(sums.read_text().replace(old, new))
+
+    with pytest.raises(UserError, match=f"job {branch.job} .*{message}") as e:
+        results.read_leaf(store, branch.job, 0)
+
+    assert "\n" not in str(e.value)
 
 
 def test_a_model_without_an_opinion_is_wrong(trained, make_spec):
