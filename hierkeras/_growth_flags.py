@@ -150,14 +150,6 @@ _JOINT_EPOCHS = flags.DEFINE_integer(
     lower_bound=0,
     upper_bound=10**6,
 )
-_JOINT_SUPERCLASS_WEIGHT = define_float(
-    "joint_superclass_weight",
-    1.0,
-    "Weight of the branch's loss on superclasses there, beside its loss on "
-    "classes and the leaves'; 1: the tree's own loss is among them.",
-    lower_bound=0.0,
-    upper_bound=1000.0,
-)
 _REFINE_EPOCHS = flags.DEFINE_integer(
     "refine_epochs",
     0,
@@ -318,7 +310,6 @@ def job_plan(model: ModelConfig, is_photos: bool) -> JobPlan:
         branch_epochs=_BRANCH_EPOCHS.value,
         superclass_weight=_SUPERCLASS_WEIGHT.value,
         joint_epochs=_JOINT_EPOCHS.value,
-        joint_superclass_weight=_JOINT_SUPERCLASS_WEIGHT.value,
         refine_epochs=_REFINE_EPOCHS.value,
         new_columns=msgspec.convert(_NEW_COLUMNS.value, NewColumns),
         shrink=_SHRINK.value,

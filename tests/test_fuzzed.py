@@ -114,7 +114,6 @@ OUT_OF_BOUNDS = {
     "batch_size": ("0", str(10**12)),
     "max_epochs": ("0", str(10**30)),
     "flat_epochs": ("-1", str(10**30)),
-    "joint_superclass_weight": ("nan", "inf", "-1"),
     "joint_epochs": ("-1", str(10**30)),
     "samples_per_check": ("0", str(10**30)),
     "validation_samples": ("0", str(10**30)),

@@ -42,8 +42,6 @@ class JobPlan:
         joint_epochs: Epochs in which a branch and its leaves are trained as
             one network, in place of a flat increment and leaves; 0: each is
             trained alone.
-        joint_superclass_weight: Of the branch's loss on superclasses there,
-            at least 0.
         refine_epochs: Epochs of a branch's refinement; 0: as from scratch.
         new_columns: How softmax columns of new classes begin.
         shrink: Factor on what a flat increment, or a branch with its leaves,
@@ -77,7 +75,6 @@ class JobPlan:
     branch_epochs: int = 0
     superclass_weight: float = 0.5
     joint_epochs: int = 0
-    joint_superclass_weight: float = 1.0
     refine_epochs: int = 0
     new_columns: NewColumns = "random"
     shrink: float = 1.0
@@ -220,9 +217,7 @@ class JobPlan:
         """A branch and its leaves as one network, from job `preview`."""
         initial = Initial(preview, shrink=self.shrink, perturb=self.perturb)
         spec = self._from_parent(initial, classes, catalogue, self.joint_epochs)
-        leaves = Leaves(
-            tuple(superclasses), self.leaf_layers, self.joint_superclass_weight
-        )
+        leaves = Leaves(tuple(superclasses), self.leaf_layers)
         return msgspec.structs.replace(spec, leaves=leaves)
 
     def cut_out(

@@ -80,25 +80,18 @@ class SuperclassLoss(keras.losses.Loss):
         Returns:
             float tensor of shape (n,).
         """
-        on_superclass = _superclass_loss(y_true, y_pred, self.superclass)
+        superclass = ops.convert_to_tensor(self.superclass, dtype="int32")
+        # Keras hands labels over in the type of the logits.
+        labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
+        own = ops.take(superclass, labels)
+        is_sibling = ops.equal(own[:, None], superclass[None, :])
+        # The log of the sum of some softmax units.
+        siblings = ops.where(is_sibling, y_pred, float("-inf"))
+        on_superclass = ops.logsumexp(y_pred, axis=-1) - ops.logsumexp(
+            siblings, axis=-1
+        )
         on_label = self.labels_loss.call(y_true, y_pred)
         return (1.0 - self.weight) * on_label + self.weight * on_superclass
-
-
-def _superclass_loss(
-    y_true: keras.KerasTensor,
-    y_pred: keras.KerasTensor,
-    superclass: Sequence[int],
-) -> keras.KerasTensor:
-    """The cross-entropy of the sums of a superclass's softmax units."""
-    of_column = ops.convert_to_tensor(superclass, dtype="int32")
-    # Keras hands labels over in the type of the logits.
-    labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
-    own = ops.take(of_column, labels)
-    is_sibling = ops.equal(own[:, None], of_column[None, :])
-    # The log of the sum of some softmax units.
-    siblings = ops.where(is_sibling, y_pred, float("-inf"))
-    return ops.logsumexp(y_pred, axis=-1) - ops.logsumexp(siblings, axis=-1)
 
 
 class TaughtLoss(keras.losses.Loss):
@@ -161,17 +154,12 @@ class TaughtLoss(keras.losses.Loss):
 
 
 class JointLoss(keras.losses.Loss):
-    """The losses of a branch and of an image's own leaf, in nats.
-
-    With a weight of 1 of the superclasses' loss it is the branch's loss on
-    labels and that of the tree's answer by soft routing, which is the sum of
-    the losses of the branch's superclass and of the leaf.
+    """The sum of the losses of a branch and of an image's own leaf, in nats.
 
     Args:
         labels_loss: Of the logits of each.
         num_classes: Of the branch.
         columns: For each leaf its classes, as columns of the branch.
-        superclass_weight: Of the branch's loss on superclasses, at least 0.
     """
 
     def __init__(
@@ -179,13 +167,11 @@ class JointLoss(keras.losses.Loss):
         labels_loss: keras.losses.Loss,
         num_classes: int,
         columns: Sequence[Sequence[int]],
-        superclass_weight: float,
     ) -> None:
         super().__init__(name="joint")
         self.labels_loss = labels_loss
         self.num_classes = num_classes
         self.columns = [list(own) for own in columns]
-        self.superclass_weight = superclass_weight
 
     def call(
         self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor
@@ -202,27 +188,20 @@ class JointLoss(keras.losses.Loss):
         """
         # Keras hands labels over in the type of the logits.
         labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
-        branch = y_pred[..., : self.num_classes]
-        total = self.labels_loss.call(labels, branch)
-        # For each of the branch's columns its leaf, and its place there.
-        leaf, place = [0] * self.num_classes, [0] * self.num_classes
-        for number, own in enumerate(self.columns):
-            for position, column in enumerate(own):
-                leaf[column], place[column] = number, position
-        if self.superclass_weight:
-            on_superclass = _superclass_loss(labels, branch, leaf)
-            total = total + self.superclass_weight * on_superclass
-        its_leaf = ops.take(ops.convert_to_tensor(leaf), labels)
-        its_place = ops.take(ops.convert_to_tensor(place), labels)
+        total = self.labels_loss.call(labels, y_pred[..., : self.num_classes])
         first = self.num_classes
-        for number, own in enumerate(self.columns):
-            is_own = ops.equal(its_leaf, number)
+        for own in self.columns:
+            # For each of the branch's columns its place in the leaf; 0 where
+            # it has none, which the mask hides.
+            place, is_own = [0] * self.num_classes, [False] * self.num_classes
+            for number, column in enumerate(own):
+                place[column], is_own[column] = number, True
             loss = self.labels_loss.call(
-                # Of an image of another leaf any place will do.
-                ops.where(is_own, its_place, 0),
+                ops.take(ops.convert_to_tensor(place, dtype="int32"), labels),
                 y_pred[..., first : first + len(own)],
             )
-            total = total + ops.where(is_own, loss, 0.0)
+            mask = ops.take(ops.convert_to_tensor(is_own), labels)
+            total = total + ops.where(mask, loss, 0.0)
             first += len(own)
         return total
 
@@ -288,12 +267,10 @@ class Together:
         network: From images to the branch's logits, followed by each leaf's;
             it shares its weights with them.
         columns: For each leaf its classes, as columns of the branch.
-        superclass_weight: Of the branch's loss on superclasses, at least 0.
     """
 
     network: keras.Model
     columns: Sequence[Sequence[int]]
-    superclass_weight: float
 
 
 class Objective:
@@ -339,10 +316,7 @@ class Objective:
         )
         if self._together is not None:
             return JointLoss(
-                on_labels,
-                self._num_classes,
-                self._together.columns,
-                self._together.superclass_weight,
+                on_labels, self._num_classes, self._together.columns
             )
         if self._grouping is not None:
             on_labels = SuperclassLoss(

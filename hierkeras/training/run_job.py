@@ -409,7 +409,6 @@ def _together(
     return losses.Together(
         grafting.with_leaves(model, networks, leaves.top_layers),
         [[column[name] for name in names] for names in leaves.classes],
-        leaves.superclass_weight,
     )
 
 

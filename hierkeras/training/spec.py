@@ -178,13 +178,10 @@ class Leaves(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         classes: Names of the classes of each; together, those of the job.
         top_layers: How many layers each has of its own, counted from the
             softmax layer down; those below are the branch's. 0: all.
-        superclass_weight: Of the branch's loss on superclasses, at least 0,
-            beside its loss on classes and the leaves'.
     """
 
     classes: tuple[tuple[str, ...], ...]
     top_layers: int
-    superclass_weight: float = 1.0
 
 
 class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

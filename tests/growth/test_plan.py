@@ -102,12 +102,7 @@ def test_a_branch_is_trained_on_where_it_is_asked_for(catalogue):
 def test_a_branch_and_its_leaves_may_be_trained_together(catalogue):
     groups = (CLASSES[:1], CLASSES[1:])
     plan = dataclasses.replace(
-        PLAN,
-        joint_epochs=3,
-        joint_superclass_weight=0.5,
-        leaf_layers=2,
-        shrink=0.5,
-        perturb=0.1,
+        PLAN, joint_epochs=3, leaf_layers=2, shrink=0.5, perturb=0.1
     )
 
     preview = plan.preview("parent", CLASSES, catalogue)
@@ -119,7 +114,7 @@ def test_a_branch_and_its_leaves_may_be_trained_together(catalogue):
     assert joint.classes == CLASSES
     assert joint.initial == Initial("preview", shrink=0.5, perturb=0.1)
     assert joint.recipe.max_epochs == 3
-    assert joint.leaves == Leaves(groups, 2, 0.5)
+    assert joint.leaves == Leaves(groups, 2)
     assert leaf.classes == groups[1]
     assert leaf.initial == Initial("branch", leaf=1)
     assert leaf.trainable == "none"

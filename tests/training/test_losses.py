@@ -113,28 +113,17 @@ TOGETHER = np.concatenate([LOGITS, np.log([[7.0, 1.0, 3.0]])], axis=1)
     ],
 )
 def test_an_image_teaches_the_branch_and_its_own_leaf(label, expected):
-    loss = JointLoss(LABELS, 3, [[1], [2, 0]], superclass_weight=0.0)
+    loss = JointLoss(LABELS, 3, [[1], [2, 0]])
 
     for labels in ([label], [[label]], [float(label)]):
         found = float(loss(np.array(labels), TOGETHER))
         assert found == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize(("label", "superclass"), [(0, 3 / 4), (1, 1 / 4)])
-def test_the_branch_is_taught_superclasses_too(label, superclass):
-    without, once, twice = (
-        float(JointLoss(LABELS, 3, [[1], [2, 0]], weight)([label], TOGETHER))
-        for weight in (0.0, 1.0, 2.0)
-    )
-
-    assert once - without == pytest.approx(-np.log(superclass), rel=1e-5)
-    assert twice - once == pytest.approx(once - without, rel=1e-5)
-
-
 def test_an_image_teaches_no_other_leaf():
     logits = tf.Variable(np.tile(TOGETHER, (2, 1)).astype("f"))
     with tf.GradientTape() as tape:
-        loss = JointLoss(LABELS, 3, [[1], [2, 0]], 1.0).call([1, 2], logits)
+        loss = JointLoss(LABELS, 3, [[1], [2, 0]]).call([1, 2], logits)
 
     gradient = tape.gradient(loss, logits).numpy()[:, 3:]
 
@@ -149,7 +138,6 @@ def test_an_objective_of_a_branch_and_its_leaves():
     together = Together(
         keras.Model(images, keras.layers.Concatenate()([student(images)] * 2)),
         [[0, 1, 2]],
-        superclass_weight=1.0,
     )
     objective = Objective(student, 0.1, together=together)
 

@@ -393,7 +393,7 @@ _TREES: dict[str, tuple[float, float, Changes]] = {
 
 # Branch and leaves trained as one network, of which each leaf has so many
 # layers of its own.
-_JOINT: tuple[Grown, ...] = tuple(
+_JOINT: tuple[Contender, ...] = tuple(
     Grown(
         f"tree{count or ''}-joint-top{layers}",
         joint=1.0,
@@ -406,15 +406,6 @@ _JOINT: tuple[Grown, ...] = tuple(
     )
     for layers in (2, 3, 4, 6)
     for count in (0, 2, 4, 6)
-)
-# Without the branch's loss on superclasses.
-_PLAINLY_JOINT: tuple[Contender, ...] = tuple(
-    dataclasses.replace(
-        one,
-        name=f"{one.name}-plain",
-        changes={**one.changes, "joint_superclass_weight": 0.0},
-    )
-    for one in _JOINT
 )
 
 _BRANCHES: tuple[Contender, ...] = tuple(
@@ -468,7 +459,6 @@ _ALL: tuple[Contender, ...] = (
         for name, (flat, leaf, changes) in _TREES.items()
     ),
     *_JOINT,
-    *_PLAINLY_JOINT,
     *_BRANCHES,
     *(
         Grown(name.format("flat"), 0.4, changes=changes)
