@@ -506,19 +506,16 @@ _ALL: tuple[Contender, ...] = (
 )
 CONTENDERS: Mapping[str, Contender] = {c.name: c for c in _ALL}
 
-# With tools/study.flags three seeds of these sweep 21 million images; those of
-# a wider network from scratch are counted as four.
+# With tools/study.flags; a wider network from scratch costs as four.
 MAIN = (
     "scratch",
-    "flat-random-50",
     "flat-imprinted-50",
     "flat-shrink60-50",
     "flat-shrink60-100",
     "tree2-paper",
-    "tree4-40",
-    "tree-predicted-shrunk-30",
     "tree-predicted-shrunk-50",
-    "tree-predicted-top2-80",
+    "tree-joint-top2",
+    "tree-joint-top4",
     "ensemble-scratch",
     "wider-4",
 )
@@ -526,5 +523,6 @@ STREAM = (
     "scratch",
     "stream-flat-20",
     "stream-flat-20-cloned-50",
+    "stream-flat-20-joint-50",
     "compete-20",
 )
