@@ -79,25 +79,15 @@ def contenders(
     step = generation.step
     swept = {use.job: use.images_swept for use in step.jobs}
 
-    def behind(tree: nodes.Tree) -> set[str]:
-        """The step's jobs that the tree's models are, or started from."""
-        found: set[str] = set()
-        waiting = [node.job for node in tree.nodes()]
-        while waiting:
-            job = waiting.pop()
-            if job in swept and job not in found:
-                found.add(job)
-                initial = results.read(context.store, job).spec.initial
-                waiting += [initial.job] if initial else []
-        return found
-
     def rows(
         tree: nodes.Tree, increment: str, training: str
     ) -> list[Contender]:
         rules = ROUTING_RULES if tree.branches else (routing.rule,)
         labels = context.catalogue.labels_among(indices, tree.classes)
         answers = answer(tree, indices, labels, predictor, routing, rules)
-        images = sum(swept[job] for job in behind(tree))
+        images = sum(
+            swept.get(job, 0) for job in {node.job for node in tree.nodes()}
+        )
         return [
             Contender(
                 increment,
