@@ -9,6 +9,7 @@ from hierkeras.models.registry import ModelConfig
 from hierkeras.training.spec import (
     Initial,
     JobSpec,
+    Leaves,
     Recipe,
     Superclasses,
     Teacher,
@@ -32,6 +33,7 @@ SPEC_CHANGES = {
     "top_layers": 2,
     "teacher": Teacher("0123456789abcdef", 1.0, 2.0),
     "superclasses": Superclasses((("a",), ("b",)), 0.5),
+    "leaves": Leaves((("cat",), ("dog",)), 2),
     "reestimate_batch_norm": True,
     "seed": 1,
 }
@@ -70,6 +72,7 @@ INITIAL_CHANGES = {
     "body_rate": 0.5,
     "align_weights": True,
     "widening_noise": 0.1,
+    "leaf": 0,
 }
 
 
