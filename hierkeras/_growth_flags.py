@@ -383,8 +383,13 @@ def _check_joint_epochs() -> None:
     for flag, neutral in (
         (_LEAF_EPOCHS, 0),
         (_BRANCH_EPOCHS, 0),
+        (_HEAD_EPOCHS, 0),
+        (_BODY_RATE, 1),
+        (_FLAT_DISTILLATION, 0),
         (_LEAF_DISTILLATION, 0),
         (_LEAF_CAPACITY, 1),
+        (_ALIGN_WEIGHTS, False),
+        (_REESTIMATE, False),
     ):
         if flag.value != neutral:
             raise UsageError(

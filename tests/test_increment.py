@@ -149,6 +149,11 @@ def test_too_many_unreadable_images_end_the_step(
             2,
             ["--joint_epochs=3", "--leaf_distillation=0.5"],
         ),
+        (
+            [*DIGITS, "--joint_epochs=3", "--align_weights"],
+            2,
+            ["--joint_epochs=3", "--align_weights=1"],
+        ),
         ([*DIGITS, "--class_batches=6,5"], 2, ["6,5", "11", "10"]),
         ([*DIGITS, "--class_batches=6,x"], 2, ["--class_batches", "6,x"]),
         ([*DIGITS, "--class_batches=6,0"], 2, ["positive", "6,0"]),
