@@ -14,6 +14,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from hierkeras.training.muon import Muon
+
 
 class _Gentle(keras.Optimizer):
     """Mixed into an optimizer, before it.
@@ -65,3 +67,7 @@ class GentleSGD(_Gentle, keras.optimizers.SGD):
 
 class GentleAdamW(_Gentle, keras.optimizers.AdamW):
     """`keras.optimizers.AdamW`, gentle."""
+
+
+class GentleMuon(_Gentle, Muon):
+    """`Muon`, gentle."""

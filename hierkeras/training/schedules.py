@@ -9,10 +9,19 @@ from typing import Any
 import keras
 
 from hierkeras.training import gentle
+from hierkeras.training.muon import Muon
 from hierkeras.training.spec import Recipe
 
-_OPTIMIZERS = {"sgd": keras.optimizers.SGD, "adamw": keras.optimizers.AdamW}
-_GENTLE_OPTIMIZERS = {"sgd": gentle.GentleSGD, "adamw": gentle.GentleAdamW}
+_OPTIMIZERS = {
+    "sgd": keras.optimizers.SGD,
+    "adamw": keras.optimizers.AdamW,
+    "muon": Muon,
+}
+_GENTLE_OPTIMIZERS = {
+    "sgd": gentle.GentleSGD,
+    "adamw": gentle.GentleAdamW,
+    "muon": gentle.GentleMuon,
+}
 
 # Of a float32 accuracy. Without it, whether a drop of exactly the least one,
 # such as one image in a thousand, is progress would be left to rounding.
@@ -152,14 +161,14 @@ def optimizer(
             the softmax layer does.
     """
     options: dict[str, Any] = {
-        "learning_rate": learning_rate(recipe, steps_per_epoch)
+        "learning_rate": learning_rate(recipe, steps_per_epoch),
+        "weight_decay": recipe.weight_decay,
     }
-    if recipe.optimizer == "sgd":
-        options["momentum"] = recipe.momentum
-        options["nesterov"] = recipe.momentum > 0
+    if recipe.optimizer != "adamw":  # which would take its own for None
         options["weight_decay"] = recipe.weight_decay or None
-    else:
-        options["weight_decay"] = recipe.weight_decay
+        options["momentum"] = recipe.momentum
+    if recipe.optimizer == "sgd":
+        options["nesterov"] = recipe.momentum > 0
     if start is None:
         kind = _OPTIMIZERS[recipe.optimizer]
     else:

@@ -16,7 +16,7 @@ from hierkeras.models.registry import ModelConfig
 from hierkeras.tree.names import JobId
 
 Schedule = Literal["adaptive", "cosine"]
-Optimizer = Literal["sgd", "adamw"]
+Optimizer = Literal["sgd", "adamw", "muon"]
 Augmentation = Literal["none", "shift_flip"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 Trainable = Literal["all", "head", "none"]
@@ -51,7 +51,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Args:
         schedule: `adaptive` (the paper's rule) or `cosine` with a fixed
             budget of `max_epochs` passes over the images.
-        optimizer: `sgd` (with Nesterov momentum) or `adamw`.
+        optimizer: `sgd` (with Nesterov momentum), `adamw` or `muon`.
         initial_learning_rate: Rate at the start, greater than 0.
         momentum: Of `sgd`, in [0, 1).
         weight_decay: Decoupled, per step and unit of learning rate; not

@@ -1,0 +1,104 @@
+"""Steps of Muon on kernels, against matrices whose nearest ones are known."""
+
+import keras
+import numpy as np
+import pytest
+
+from hierkeras.training import schedules
+from hierkeras.training.muon import Muon, is_matrix
+from hierkeras.training.spec import Recipe
+
+# The iteration takes singular values near 1, no closer.
+NEAR = {"rtol": 0.35}
+
+
+def variable(values, path="hidden/kernel"):
+    layer, name = path.split("/")
+    with keras.name_scope(layer):
+        return keras.Variable(np.asarray(values, "float32"), name=name)
+
+
+def stepped(weights, gradients, path="hidden/kernel", momentum=0.0, decay=None):
+    """The weights after a step for each of the gradients, at a rate of 0.1."""
+    changed = variable(weights, path)
+    optimizer = Muon(0.1, momentum, decay)
+    for gradient in gradients:
+        optimizer.apply([np.asarray(gradient, "float32")], [changed])
+    return np.asarray(changed)
+
+
+def test_a_step_is_as_long_in_every_direction():
+    # A rotation's singular values are 1; whatever they are multiplied by.
+    turn = np.array([[0.6, -0.8], [0.8, 0.6]])
+    gradient = turn @ np.diag([100.0, 1.0])
+    start = np.array([[3.0, 0.0], [0.0, 4.0]])
+
+    step = start - stepped(start, [gradient])
+
+    # As long as a hundredth of the kernel: 5 / 100.
+    np.testing.assert_allclose(step, 0.05 * turn / np.sqrt(2), atol=0.35 * 0.05)
+    np.testing.assert_allclose(np.linalg.norm(step), 0.05, **NEAR)
+    values = np.linalg.svd(step, compute_uv=False)
+    assert values[0] / values[1] < 2
+
+
+@pytest.mark.parametrize(
+    "shape", [(3, 3, 4, 6), (3, 3, 1, 16), (5, 20), (20, 5)]
+)
+def test_its_length_is_a_part_of_the_kernels(shape):
+    random = np.random.default_rng(0)
+    start, gradient = random.normal(size=(2, *shape))
+
+    step = start - stepped(start, [gradient])
+    tenfold = 10 * start - stepped(10 * start, [7 * gradient])
+
+    np.testing.assert_allclose(
+        np.linalg.norm(step), 0.01 * np.linalg.norm(start), **NEAR
+    )
+    np.testing.assert_allclose(tenfold, 10 * step, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("path", "shape"),
+    [
+        ("logits/kernel", (4, 3)),
+        ("hidden/bias", (4,)),
+        ("norm/gamma", (4,)),
+        ("depthwise/kernel", (3, 3, 4, 1)),
+    ],
+)
+def test_what_is_no_matrix_learns_by_gradient_descent(path, shape):
+    random = np.random.default_rng(0)
+    start, first, second = random.normal(size=(3, *shape)).astype("float32")
+    plain = variable(start, path)
+    descent = keras.optimizers.SGD(
+        0.1, momentum=0.9, nesterov=True, weight_decay=0.01
+    )
+    for gradient in (first, second):
+        descent.apply([gradient], [plain])
+
+    found = stepped(start, [first, second], path, momentum=0.9, decay=0.01)
+
+    assert not is_matrix(plain)
+    np.testing.assert_allclose(found, np.asarray(plain), rtol=1e-4, atol=1e-6)
+
+
+def test_a_step_follows_the_momentum():
+    # One gradient and then nothing: half of it is left to go on with.
+    start, gradient = np.eye(3), np.diag([1.0, 2.0, 3.0])
+
+    once = stepped(start, [gradient], momentum=0.5)
+    twice = stepped(start, [gradient, np.zeros((3, 3))], momentum=0.5)
+
+    np.testing.assert_allclose(np.diag(start - once), [0.01] * 3, **NEAR)
+    np.testing.assert_allclose(np.diag(once - twice), [0.01] * 3, **NEAR)
+
+
+def test_the_recipe_asks_for_it():
+    recipe = Recipe(optimizer="muon", momentum=0.8, weight_decay=0.01)
+    made = schedules.optimizer(recipe, 10)
+
+    assert isinstance(made, Muon)
+    assert (made.momentum, made.weight_decay) == (0.8, 0.01)
+    none = Recipe(optimizer="muon", weight_decay=0.0)
+    assert schedules.optimizer(none, 10).weight_decay is None
