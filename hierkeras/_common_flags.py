@@ -6,6 +6,7 @@ import msgspec
 from absl import flags
 
 from hierkeras import _format_flag, _workdir_flag
+from hierkeras._float_flag import define_float
 from hierkeras.data.source import Cache
 from hierkeras.tree.routing import ROUTING_RULES, Routing
 
@@ -30,6 +31,16 @@ _BEAM_WIDTH = flags.DEFINE_integer(
     "routing. A work directory remembers its own; 2 in a new one.",
     lower_bound=1,
     upper_bound=10**6,
+)
+_CONTENTION = define_float(
+    "contention",
+    None,
+    "Part of the most probable class's probability, in [0, 1], that makes a "
+    "class a contender. With soft and fused routing children run only where "
+    "they hold contenders, of which there must be two; 0: all in the beam. A "
+    "work directory remembers its own; 0 in a new one.",
+    lower_bound=0.0,
+    upper_bound=1.0,
 )
 _CACHE = flags.DEFINE_enum(
     "cache",
@@ -59,6 +70,11 @@ def routing(recorded: Routing) -> Routing:
         {
             "rule": _ROUTING.value or recorded.rule,
             "beam_width": _BEAM_WIDTH.value or recorded.beam_width,
+            "contention": (
+                recorded.contention
+                if _CONTENTION.value is None
+                else _CONTENTION.value
+            ),
         },
         Routing,
     )

@@ -59,7 +59,11 @@ def test_the_manifest_says_what_it_is(digits_tree):
     assert manifest["classes"] == written["tree"]["root"]["classes"]
     assert len(manifest["jobs"]) == 3
     assert set(manifest["jobs"]) <= set(names(digits_tree.workdir / "models"))
-    assert manifest["routing"] == {"rule": "fused", "beam_width": 2}
+    assert manifest["routing"] == {
+        "rule": "fused",
+        "beam_width": 2,
+        "contention": 0.0,
+    }
     assert manifest["temperatures"] == {
         "answer": written["tree"]["temperatures"]["fused"],
         **dict.fromkeys(("root", "root.1", "root.2"), 1.0),

@@ -127,6 +127,7 @@ OUT_OF_BOUNDS = {
     "gpus_per_job": ("0", str(10**9)),
     "max_bad_images": ("-1", str(10**30)),
     "beam_width": ("0", str(10**30)),
+    "contention": ("nan", "-0.1", "1.1"),
     "top": ("0", str(10**30)),
     "max_pixels": ("0", str(10**30)),
     "keep_versions": ("-1", str(10**30)),

@@ -236,6 +236,9 @@ FORGED = {
     "a huge beam": lambda raw: raw["settings"]["routing"].update(
         beam_width=2**62
     ),
+    "a contention above 1": lambda raw: raw["settings"]["routing"].update(
+        contention=2
+    ),
     "settings of a list": lambda raw: raw.update(settings=[1]),
     "data of a list": lambda raw: raw["settings"].update(data=[1]),
     "a class list of text": lambda raw: data(raw).update(class_list="x"),

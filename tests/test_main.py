@@ -21,6 +21,7 @@ SHARED_FLAGS = {
     "dataset",
     "routing",
     "beam_width",
+    "contention",
     "cache",
     "format",
 }

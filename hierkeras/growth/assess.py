@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -109,7 +110,7 @@ class Assessor:
                 plain,
                 self.predictor.node_probabilities,
                 indices,
-                Routing(rule, self.routing.beam_width),
+                dataclasses.replace(self.routing, rule=rule),
             )
             return temperatures.of_answers(answers.probabilities, labels)
 
@@ -138,7 +139,7 @@ class Assessor:
 
     def _score(self, branch: nodes.Branch) -> tuple[float, float]:
         indices, labels = self.samples(branch.classes)
-        fused = Routing("fused", self.routing.beam_width)
+        fused = dataclasses.replace(self.routing, rule="fused")
         answers = route(
             nodes.Tree(branch),
             self.predictor.node_probabilities,

@@ -61,7 +61,7 @@ class Composite:
         self._how = how
         self._parts = sharing.parts(tree, models)
         self.weights = Weights([part.model for part in self._parts.values()])
-        self._leaf_index = {leaf.name: i for i, leaf in enumerate(tree.leaves)}
+        self._leaf_numbers = tree.leaf_numbers()
 
     def __call__(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Answers for a batch of images.
@@ -101,30 +101,35 @@ class Composite:
         own = tf.nn.softmax(tf.cast(logits, tf.float32) / node.temperature)
         count = tf.shape(own)[0]
         if isinstance(node, nodes.Leaf):
-            return own, tf.fill([count], self._leaf_index[node.name])
+            return own, tf.fill([count], self._leaf_numbers[node.classes[0]])
         tensors = {**tensors, **dict(zip(part.gives, given, strict=True))}
-        below = self._below(node, own, tensors)
+        positions = node.positions()
+        mass = routing.child_probabilities(own, positions, keras.ops)
+        chosen = routing.beam(mass, 1, keras.ops)
+        below = self._below(node, own, mass, chosen, tensors)
         base = tf.zeros_like(own) if self._how.rule == "hard" else own
+        leaves = tf.zeros([count], tf.int32)
+        if self._how.contention:  # else the one that is chosen always runs
+            leaf_of = [self._leaf_numbers[name] for name in node.classes]
+            leaves = routing.likely_leaves(
+                own, chosen, positions, leaf_of, keras.ops
+            )
         return (
             tf.tensor_scatter_nd_update(base, below.places, below.answers),
-            tf.tensor_scatter_nd_update(
-                tf.zeros([count], tf.int32), below.rows, below.leaves
-            ),
+            tf.tensor_scatter_nd_update(leaves, below.rows, below.leaves),
         )
 
     def _below(
         self,
         branch: nodes.Branch,
         own: tf.Tensor,
+        mass: tf.Tensor,
+        chosen: tf.Tensor,
         tensors: dict[str, tf.Tensor],
     ) -> Below:
         positions = branch.positions()
-        mass = routing.child_probabilities(own, positions, keras.ops)
-        chosen = routing.beam(mass, 1, keras.ops)
-        runs = (
-            chosen
-            if self._how.rule == "hard"
-            else routing.beam(mass, self._how.beam_width, keras.ops)
+        runs = routing.children_to_run(
+            own, mass, positions, self._how, keras.ops
         )
         needed = tf.reduce_any(runs, axis=0)
 

@@ -51,7 +51,7 @@ def draw(
     predictor: Predictor,
     size: int,
 ) -> Sample:
-    """Draws validation images so that every leaf has one where possible.
+    """Draws validation images so that every leaf runs for one where possible.
 
     Args:
         tree: The tree.
@@ -59,15 +59,18 @@ def draw(
         context: The images.
         predictor: Runs the models.
         size: Images to draw; a few more are taken for leaves that none of
-            them goes to.
+            them needs.
     """
     all_rows = context.catalogue.indices("validation", tree.classes)
     drawn = np.random.default_rng(_SEED).permutation(all_rows)
     rows = _readable(context, drawn[:size])
-    leaves = routing.route(tree, predictor.node_probabilities, rows, how).leaves
-    for number in sorted(set(range(len(tree.leaves))) - set(leaves.tolist())):
-        found = _one_for(number, tree, how, context, predictor)
-        rows = np.union1d(rows, found)
+    needed = _leaves_run(tree, how, predictor, rows)
+    for leaf in tree.leaves:
+        if leaf.name not in needed:
+            of_it = context.catalogue.indices("validation", leaf.classes)
+            others = _readable(context, of_it)
+            found = _leaves_run(tree, how, predictor, others)
+            rows = np.union1d(rows, found.get(leaf.name, rows)[:1])
     return _answered(tree, how, context, predictor, rows)
 
 
@@ -77,17 +80,19 @@ def _readable(context: Context, rows: np.ndarray) -> np.ndarray:
     return np.setdiff1d(rows, bad)
 
 
-def _one_for(
-    number: int,
-    tree: nodes.Tree,
-    how: Routing,
-    context: Context,
-    predictor: Predictor,
-) -> np.ndarray:
-    classes = tree.leaves[number].classes
-    rows = _readable(context, context.catalogue.indices("validation", classes))
-    routed = routing.route(tree, predictor.node_probabilities, rows, how)
-    return rows[routed.leaves == number][:1]
+def _leaves_run(
+    tree: nodes.Tree, how: Routing, predictor: Predictor, rows: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The leaves that run for some of `rows`, by name, and for which."""
+    found: dict[str, np.ndarray] = {}
+
+    def noted(node: nodes.Node, rows: np.ndarray) -> np.ndarray:
+        if isinstance(node, nodes.Leaf):
+            found[node.name] = rows
+        return predictor.node_probabilities(node, rows)
+
+    routing.route(tree, noted, rows, how)
+    return found
 
 
 def _answered(
@@ -123,12 +128,31 @@ def _margins(
     margins = np.full(len(rows), np.inf)
     widths = {1} if how.rule == "hard" else {1, how.beam_width}
     for branch in tree.branches:
-        mass = routing.child_probabilities(
-            predictor.node_probabilities(branch, rows), branch.positions()
-        )
+        own = predictor.node_probabilities(branch, rows)
+        mass = routing.child_probabilities(own, branch.positions())
         ordered = -np.sort(-mass, axis=1)
         for width in widths:
             if width < ordered.shape[1]:
                 gap = ordered[:, width - 1] - ordered[:, width]
                 margins = np.minimum(margins, gap)
+        if how.rule != "hard" and how.contention:
+            gap = _contention_margin(own, branch, how.contention)
+            margins = np.minimum(margins, gap)
     return margins
+
+
+def _contention_margin(
+    own: np.ndarray, branch: nodes.Branch, contention: float
+) -> np.ndarray:
+    """How far from a contender, or from another leaf, a class is."""
+    ordered = -np.sort(-own, axis=1)
+    # The most probable class is a contender in any case.
+    from_contention = np.abs(ordered[:, 1:] - contention * ordered[:, :1])
+    positions = branch.positions()
+    chosen = routing.child_probabilities(own, positions).argmax(axis=1)
+    below = np.full_like(own, -np.inf)
+    for number, columns in enumerate(positions):
+        here = np.ix_(np.flatnonzero(chosen == number), np.asarray(columns))
+        below[here] = own[here]
+    first, second = -np.sort(-below, axis=1)[:, :2].T
+    return np.minimum(from_contention.min(axis=1), first - second)

@@ -221,6 +221,14 @@ class Tree(
                 return leaf
         raise KeyError(f"the tree has no class {class_name!r}")
 
+    def leaf_numbers(self) -> dict[str, int]:
+        """For each class the place of its leaf in `leaves`."""
+        return {
+            name: number
+            for number, leaf in enumerate(self.leaves)
+            for name in leaf.classes
+        }
+
     def replacing(
         self,
         subtrees: Mapping[str, Node],

@@ -12,6 +12,9 @@ given its child:
 - `fused`: as soft, with `l` replaced by the normalised geometric mean
   `l^a * c^(1-a)`, where `a` is the branch's `fusion_exponent`.
 
+With soft and fused routing, images that a branch is sure of need no children:
+see `contended`.
+
 The probabilities of a node are those of its logits divided by its
 temperature, and a tree has a temperature of the whole answer for each rule.
 
@@ -23,7 +26,7 @@ the same thing.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
@@ -47,10 +50,14 @@ class Routing:
         rule: `hard`, `soft` or `fused`.
         beam_width: Most children that run for an image at one branch, at
             least 1; `hard` runs one.
+        contention: Part, in [0, 1], of the most probable class's probability
+            that makes a class a contender, without which `soft` and `fused`
+            run no child for an image; 0: they run the whole beam.
     """
 
     rule: RoutingRule = "hard"
     beam_width: int = 2
+    contention: float = 0.0
 
     def __post_init__(self) -> None:
         if self.rule not in ROUTING_RULES:
@@ -62,6 +69,11 @@ class Routing:
             raise ValueError(
                 "beam_width expected a positive integer. "
                 f"Received: beam_width={self.beam_width}"
+            )
+        if not 0 <= self.contention <= 1:
+            raise ValueError(
+                "contention expected a number in [0, 1]. "
+                f"Received: contention={self.contention}"
             )
 
 
@@ -92,7 +104,9 @@ class Routed:
         probabilities: float32 array of shape (n, len(tree.classes)); columns
             follow `tree.classes`; rows sum to 1.
         leaves: int array of shape (n,), for each image the index, in
-            `tree.leaves`, of the leaf that hard routing sends it to.
+            `tree.leaves`, of the leaf that hard routing sends it to. Where
+            that is below a branch which `contention` keeps from running, it
+            is the leaf of the class there that is most probable above.
     """
 
     probabilities: np.ndarray
@@ -199,6 +213,92 @@ def beam(children: Array, beam_width: int, ops: Any = np) -> Array:
     return ranks < beam_width
 
 
+def contended(
+    branch: Array,
+    positions: Sequence[Sequence[int]],
+    contention: float,
+    ops: Any = np,
+) -> Array:
+    """Which children of a branch hold classes that its answer hangs on.
+
+    A class is a contender if it is at least `contention` times as probable as
+    the most probable one. With two or more of them, children that hold one
+    are to tell; else the branch is sure. Where classifiers of growing price
+    answer in turn, that is when the next is asked (Teerapittayanon et al.
+    2016, "BranchyNet", https://arxiv.org/abs/1709.01686, asks by entropy).
+
+    Args:
+        branch: float array of shape (n, c), the branch's softmax outputs.
+        positions: For each child its columns in `branch`.
+        contention: In [0, 1].
+        ops: Module of array operations.
+
+    Returns:
+        bool array of shape (n, len(positions)).
+    """
+    least = contention * ops.max(branch, axis=1, keepdims=True)
+    contends = ops.where(branch >= least, 1.0, 0.0)
+    # How many contenders a child holds, as its probability is summed.
+    held = child_probabilities(contends, positions, ops)
+    is_open = ops.sum(contends, axis=1, keepdims=True) > 1
+    return ops.logical_and(held > 0, is_open)
+
+
+def children_to_run(
+    branch: Array,
+    children: Array,
+    positions: Sequence[Sequence[int]],
+    routing: Routing,
+    ops: Any = np,
+) -> Array:
+    """Which children of a branch run for which image.
+
+    Args:
+        branch: float array of shape (n, c), the branch's softmax outputs.
+        children: float array of shape (n, k), the children's probabilities.
+        positions: For each child its columns in `branch`.
+        routing: The rule to follow.
+        ops: Module of array operations.
+
+    Returns:
+        bool array of shape (n, k).
+    """
+    if routing.rule == "hard":
+        return beam(children, 1, ops)
+    runs = beam(children, routing.beam_width, ops)
+    if not routing.contention:
+        return runs
+    asked = contended(branch, positions, routing.contention, ops)
+    return ops.logical_and(runs, asked)
+
+
+def likely_leaves(
+    branch: Array,
+    chosen: Array,
+    positions: Sequence[Sequence[int]],
+    leaf_of: Sequence[int],
+    ops: Any = np,
+) -> Array:
+    """The leaf of the most probable class in the child that is chosen.
+
+    Args:
+        branch: float array of shape (n, c), the branch's softmax outputs.
+        chosen: bool array of shape (n, k), of which one is true in each row.
+        positions: For each child its columns in `branch`.
+        leaf_of: The leaf of each column.
+        ops: Module of array operations.
+
+    Returns:
+        int array of shape (n,).
+    """
+    child_of = np.empty(len(leaf_of), dtype=np.int32)
+    for number, columns in enumerate(positions):
+        child_of[np.asarray(columns)] = number
+    is_in_chosen = ops.take(chosen, child_of, axis=1)
+    column = ops.argmax(ops.where(is_in_chosen, branch, -1.0), axis=1)
+    return ops.take(np.asarray(leaf_of, dtype=np.int32), column)
+
+
 def route(
     tree: nodes.Tree,
     probabilities: NodeProbabilities,
@@ -217,9 +317,8 @@ def route(
     Returns:
         The answer for each of `rows`.
     """
-    leaf_index = {leaf.name: i for i, leaf in enumerate(tree.leaves)}
     answers, leaves = _descend(
-        tree.root, probabilities, rows, routing, leaf_index
+        tree.root, probabilities, rows, routing, tree.leaf_numbers()
     )
     return Routed(temper(answers, temperature(tree, routing.rule)), leaves)
 
@@ -229,24 +328,24 @@ def _descend(
     probabilities: NodeProbabilities,
     rows: np.ndarray,
     routing: Routing,
-    leaf_index: dict[str, int],
+    leaf_numbers: Mapping[str, int],
 ) -> tuple[np.ndarray, np.ndarray]:
     own = probabilities(node, rows)
     if isinstance(node, nodes.Leaf):
-        return own, np.full(len(rows), leaf_index[node.name])
+        return own, np.full(len(rows), leaf_numbers[node.classes[0]])
     positions = node.positions()
     mass = child_probabilities(own, positions)
-    width = 1 if routing.rule == "hard" else routing.beam_width
-    runs = beam(mass, width)
+    runs = children_to_run(own, mass, positions, routing)
     chosen = beam(mass, 1)
     answers = np.zeros_like(own) if routing.rule == "hard" else own.copy()
-    leaves = np.zeros(len(rows), dtype=np.int64)
+    leaf_of = [leaf_numbers[name] for name in node.classes]
+    leaves = likely_leaves(own, chosen, positions, leaf_of)
     for k, child in enumerate(node.children):
         here = np.flatnonzero(runs[:, k])
         if not here.size:
             continue
         below, below_leaves = _descend(
-            child, probabilities, rows[here], routing, leaf_index
+            child, probabilities, rows[here], routing, leaf_numbers
         )
         columns = np.asarray(positions[k])
         if routing.rule == "fused":

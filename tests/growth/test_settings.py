@@ -14,7 +14,7 @@ from hierkeras.tree.routing import Routing
 
 DATA = DataConfig("digits", 0.1, 0.2, class_list=("3", "1", "4"))
 MODEL = ModelConfig("small_cnn", image_size=8, dropout=0.5)
-ROUTING = Routing("fused", 3)
+ROUTING = Routing("fused", 3, 0.5)
 
 
 def recorded(classes=("3", "1"), data=DATA):

@@ -227,6 +227,87 @@ def test_the_beam_takes_the_most_probable_and_the_first_of_equals():
     assert routing.beam(children, 5).all()
 
 
+def test_children_are_asked_where_two_classes_contend():
+    branch = np.array(
+        [
+            [0.50, 0.24, 0.01, 0.25],  # 0.25 is half of 0.50, 0.24 is less
+            [0.46, 0.44, 0.05, 0.05],  # both in the first child
+            [0.90, 0.04, 0.03, 0.03],  # sure
+            [0.30, 0.20, 0.25, 0.25],
+        ]
+    )
+
+    asked = routing.contended(branch, [(0, 1), (2, 3)], 0.5)
+
+    assert asked.tolist() == [
+        [True, True],
+        [True, False],
+        [False, False],
+        [True, True],
+    ]
+
+
+def test_a_likely_leaf_is_below_the_child_that_is_chosen():
+    # The most probable class is in the first child, which is not chosen.
+    branch = np.array([[0.40, 0.00, 0.35, 0.25], [0.40, 0.20, 0.15, 0.25]])
+    chosen = np.array([[False, True], [True, False]])
+
+    found = routing.likely_leaves(
+        branch, chosen, [(0, 1), (3, 2)], leaf_of=[0, 0, 1, 2]
+    )
+
+    assert found.tolist() == [1, 0]
+
+
+@given(
+    tree=TREES,
+    seed=SEEDS,
+    rule=st.sampled_from(["soft", "fused"]),
+    beam=st.integers(1, 3),
+    contention=st.sampled_from([0.2, 0.5, 1.0]),
+)
+def test_contention_runs_fewer_nodes_and_leaves_the_rest_as_it_was(
+    tree, seed, rule, beam, contention
+):
+    outputs, all_outputs = Outputs(tree, seed), Outputs(tree, seed)
+    how = Routing(rule, beam, contention)
+
+    routed = route(tree, outputs, ROWS, how)
+
+    every = route(tree, all_outputs, ROWS, Routing(rule, beam))
+    np.testing.assert_allclose(routed.probabilities.sum(axis=1), 1)
+    for name, rows in all_outputs.asked.items():
+        assert set(outputs.asked.get(name, [])) <= set(rows)
+    # The leaf is below the child that is most probable.
+    for row, leaf in zip(ROWS, routed.leaves, strict=True):
+        node = tree.root
+        if node.children:
+            mass = [outputs.mass(node, child, row) for child in node.children]
+            node = node.children[int(np.argmax(mass))]
+        assert tree.leaves[leaf].name in below(node)
+    if tree.depth <= 2:
+        np.testing.assert_array_equal(routed.leaves, every.leaves)
+        # An image for which every child of the beam ran is answered as before.
+        asked = [outputs.asked.get(c.name, []) for c in tree.root.children]
+        usual = [all_outputs.asked.get(c.name, []) for c in tree.root.children]
+        for i, row in enumerate(ROWS):
+            if [row in a for a in asked] == [row in u for u in usual]:
+                np.testing.assert_array_equal(
+                    routed.probabilities[i], every.probabilities[i]
+                )
+
+
+@given(tree=TREES, seed=SEEDS)
+def test_hard_routing_knows_no_contention(tree, seed):
+    outputs = Outputs(tree, seed)
+
+    plain = route(tree, outputs, ROWS, Routing("hard"))
+    found = route(tree, outputs, ROWS, Routing("hard", contention=1.0))
+
+    np.testing.assert_array_equal(found.probabilities, plain.probabilities)
+    np.testing.assert_array_equal(found.leaves, plain.leaves)
+
+
 def test_keras_computes_the_same():
     from keras import ops
 
@@ -245,6 +326,22 @@ def test_keras_computes_the_same():
         )
 
     same(mass, routing.child_probabilities(branch, positions, ops))
+    same(
+        routing.contended(branch, positions, 0.5),
+        routing.contended(ops.convert_to_tensor(branch), positions, 0.5, ops),
+    )
+    same(
+        routing.likely_leaves(
+            branch, routing.beam(mass, 1), positions, [0, 1, 2, 3, 4]
+        ),
+        routing.likely_leaves(
+            ops.convert_to_tensor(branch),
+            ops.convert_to_tensor(routing.beam(mass, 1)),
+            positions,
+            [0, 1, 2, 3, 4],
+            ops,
+        ),
+    )
     same(
         routing.fuse(leaf, branch[:, [4, 0]], 0.3),
         routing.fuse(leaf, ops.convert_to_tensor(branch[:, [4, 0]]), 0.3, ops),
@@ -265,6 +362,8 @@ def test_keras_computes_the_same():
     [
         ({"rule": "greedy"}, "one of hard, soft, fused. Received.*'greedy'"),
         ({"beam_width": 0}, "positive integer. Received.*0"),
+        ({"contention": 1.5}, "number in .0, 1.. Received.*1.5"),
+        ({"contention": float("nan")}, "number in .0, 1.. Received.*nan"),
     ],
 )
 def test_a_routing_that_makes_no_sense_is_refused(fields, complaint):

@@ -10,7 +10,12 @@ from hierkeras.tree.nodes import Leaf, Tree
 from hierkeras.tree.routing import ROUTING_RULES, Routing, route
 
 IMAGES = 4
-RULES = st.builds(Routing, st.sampled_from(ROUTING_RULES), st.integers(1, 4))
+RULES = st.builds(
+    Routing,
+    st.sampled_from(ROUTING_RULES),
+    st.integers(1, 4),
+    st.sampled_from([0.0, 0.3, 0.5, 1.0]),
+)
 # Ties, what underflows to zero or nearly, and anything between.
 WEIGHTS = st.sampled_from([0.0, 1e-45, 1e-38, 1e-30, 0.5, 1.0]) | st.floats(
     0, 1, width=32
@@ -56,8 +61,17 @@ def by_definition(node, outputs, image, rule):
         below = by_definition(child, outputs, image, rule)
         return {name: below.get(name, 0.0) for name in node.classes}
     answer = own
+    # In float32, as it is compared.
+    row = outputs[node.name][image]
+    least = rule.contention * row.max()
+    contenders = {
+        name for name, p in zip(node.classes, row, strict=True) if p >= least
+    }
     for k in ranked[: rule.beam_width]:
         child = node.children[k]
+        is_asked = len(contenders) > 1 and contenders & set(child.classes)
+        if rule.contention and not is_asked:
+            continue
         below = by_definition(child, outputs, image, rule)
         if rule.rule == "fused":
             a = node.fusion_exponent

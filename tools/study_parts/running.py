@@ -37,13 +37,15 @@ from study_parts.contenders import Contender, Ensemble, Grown, Scratch
 from study_parts.records import Curve, Reading, Record, StepRecord
 
 ONE = "one"  # the reading of a single network
-# How each tree answers; a number is the width of the beam. With hard routing
-# and a beam of 1, a tree of depth 2 runs two networks for an image.
+# How each tree answers; a number is the width of the beam, one below 1 the
+# contention. With hard routing and a beam of 1, a tree of depth 2 runs two
+# networks for an image.
 READINGS: Mapping[str, Routing] = {
     "hard": Routing("hard"),
     "soft 2": Routing("soft", 2),
     "fused 1": Routing("fused", 1),
     "fused 2": Routing("fused", 2),
+    "fused 2 0.6": Routing("fused", 2, 0.6),
 }
 
 
