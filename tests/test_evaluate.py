@@ -27,6 +27,7 @@ KEYS = {
     "steps",
     "num_parameters",
     "forward_flops_per_image",
+    "root_flops_per_image",
 }
 SUPERCLASS_KEYS = {
     "name",

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from hierkeras import export, increment
+from hierkeras import evaluate, export, increment
 from hierkeras.tree import generation
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -139,6 +139,34 @@ def test_an_earlier_generation_with_another_routing(run_main, workdir):
     assert exported["path"] == str(workdir / "serving" / "1")
     assert exported["verified"]["c_api_difference"] < 1e-6
     assert names(workdir / "serving") == ["1"]
+
+
+def test_a_tree_that_asks_its_leaves_where_it_is_unsure(
+    run_main, workdir, digits_tree
+):
+    outcome = run_main(
+        export, f"--workdir={workdir}", "--contention=0.2", "--format=json"
+    )
+
+    assert outcome.status == 0, outcome.stderr
+    exported = json.loads(outcome.stdout)
+    assert exported["verified"]["score_difference"] < 1e-4
+    assert exported["leaves_warmed_up"] == 2
+    extra = workdir / "serving" / "2" / "assets.extra"
+    manifest = json.loads((extra / "manifest.json").read_text())
+    assert manifest["routing"]["contention"] == 0.2
+    costs = []
+    for contention in (0.0, 0.2):
+        outcome = run_main(
+            evaluate, f"--workdir={digits_tree.workdir}", "--format=json",
+            f"--contention={contention}",
+        )  # fmt: skip
+        found = json.loads(outcome.stdout)
+        root = found["root_flops_per_image"]
+        costs.append(found["forward_flops_per_image"] / root)
+    # A beam of 2 runs all three; leaves have fewer columns.
+    assert costs[0] == pytest.approx(3.0, rel=0.01)
+    assert 1.0 < costs[1] < 2.0
 
 
 def test_a_tree_that_forgot_is_exported_by_force_only(run_main, workdir):

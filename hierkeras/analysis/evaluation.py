@@ -74,6 +74,7 @@ class Evaluation:
         num_parameters: Of all models of the tree; what is equal in a node
             and in one above it counts once, as a served tree runs it once.
         forward_flops_per_image: Mean along the path, a multiply-add being 2.
+        root_flops_per_image: The same of the network at the root.
     """
 
     generation: int
@@ -95,6 +96,7 @@ class Evaluation:
     steps: tuple[dict[str, Any], ...]
     num_parameters: int
     forward_flops_per_image: float
+    root_flops_per_image: float
 
 
 def evaluate(
@@ -167,6 +169,7 @@ def evaluate(
         forward_flops_per_image=sharing.flops_per_image(
             costs, answers.images_run, len(indices)
         ),
+        root_flops_per_image=float(costs[tree.root.name].flops),
     )
 
 

@@ -32,11 +32,19 @@ def text(evaluation: Evaluation) -> str:
         f"  {rules}",
         classes,
         f"{e.num_parameters:,} parameters, "
-        f"{e.forward_flops_per_image / 1e6:,.1f} MFLOP per image",
+        f"{e.forward_flops_per_image / 1e6:,.1f} MFLOP per image"
+        + _times_the_root(e),
     ]
     return "\n\n".join(
         ["\n".join(head), _table3(e), _table4(e), _table5(e), _steps(e)]
     )
+
+
+def _times_the_root(e: Evaluation) -> str:
+    if e.num_leaves == 1:
+        return ""
+    times = e.forward_flops_per_image / e.root_flops_per_image
+    return f", {times:.2f} times those of the root"
 
 
 def _table3(e: Evaluation) -> str:

@@ -28,8 +28,8 @@ class Sample:
         named: object array of shape (n,), the most probable class, as bytes.
         second: float array of shape (n,), the second largest probability.
         paths: object array of shape (n,), the path taken, as bytes.
-        leaves: int array of shape (n,), its leaf as an index into
-            `tree.leaves`.
+        of_leaves: int array of shape (m,), for each leaf that runs for any of
+            the images one that it runs for.
         margins: float array of shape (n,): how far the probabilities at the
             branches must move for an image to go elsewhere.
     """
@@ -40,7 +40,7 @@ class Sample:
     named: np.ndarray
     second: np.ndarray
     paths: np.ndarray
-    leaves: np.ndarray
+    of_leaves: np.ndarray
     margins: np.ndarray
 
 
@@ -103,6 +103,7 @@ def _answered(
     rows: np.ndarray,
 ) -> Sample:
     routed = routing.route(tree, predictor.node_probabilities, rows, how)
+    needed = _leaves_run(tree, how, predictor, rows)
     batches = context.images.evaluation_batches(rows, len(rows))
     (images,) = (batch.numpy().astype(np.uint8) for batch in batches)
     classes = np.array([name.encode() for name in tree.classes], object)
@@ -117,9 +118,32 @@ def _answered(
         named=classes[routed.probabilities.argmax(axis=1)],
         second=ordered[:, -2] if len(classes) > 1 else np.zeros(len(rows)),
         paths=paths[routed.leaves],
-        leaves=routed.leaves,
+        of_leaves=_one_for_each(tree, rows, routed.leaves, needed),
         margins=_margins(tree, how, predictor, rows),
     )
+
+
+def _one_for_each(
+    tree: nodes.Tree,
+    rows: np.ndarray,
+    leaves: np.ndarray,
+    needed: dict[str, np.ndarray],
+) -> np.ndarray:
+    """For each leaf that runs the place of one of its rows, best on its path.
+
+    Args:
+        tree: The tree.
+        rows: Sorted.
+        leaves: For each of them, the leaf at the end of its path.
+        needed: What `_leaves_run` gives for them.
+    """
+    found = []
+    for number, leaf in enumerate(tree.leaves):
+        if leaf.name in needed:
+            places = np.searchsorted(rows, needed[leaf.name])
+            on_path = places[leaves[places] == number]
+            found.append([*on_path, *places][0])
+    return np.array(found, dtype=np.int64)
 
 
 def _margins(

@@ -24,20 +24,19 @@ _MOST = 999
 
 
 def write(folder: epath.Path, sample: Sample) -> int:
-    """Writes a request for each leaf that an image reaches, and some for all.
+    """Writes a request for each leaf that runs for an image, and some for all.
 
     A server prepares the graph anew for each signature, and for each leaf
     when it first runs.
 
     Args:
         folder: The SavedModel's `assets.extra`.
-        sample: Images and where they go.
+        sample: Images and the leaves that run for them.
 
     Returns:
-        Number of leaves that the requests reach.
+        Number of leaves that run for the requests.
     """
-    reached, first = np.unique(sample.leaves, return_index=True)
-    rows = first[: _MOST - 3]
+    rows = np.unique(sample.of_leaves)[: _MOST - 3]
     logs = [
         _predict("image_bytes", [sample.encoded[row]], SERVING_DEFAULT)
         for row in rows
@@ -50,7 +49,7 @@ def write(folder: epath.Path, sample: Sample) -> int:
     with tf.io.TFRecordWriter(str(folder / FILE)) as writer:
         for log in logs:
             writer.write(log.SerializeToString())
-    return len(reached)
+    return len(sample.of_leaves)
 
 
 def _predict(

@@ -111,6 +111,7 @@ def test_cost_is_that_of_the_models_that_run(evaluation):
     # The root for all, root.1 for 4 images and root.2 for 5.
     flops = 24 * (9 * 4 + 4 * 2 + 5 * 3) / 9
     assert evaluation.forward_flops_per_image == pytest.approx(flops)
+    assert evaluation.root_flops_per_image == 24 * 4
 
 
 def test_a_first_step_has_nothing_to_compare(generation, context, predictor):

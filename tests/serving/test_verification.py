@@ -41,7 +41,7 @@ def sample(deep_tree):
         named=classes[routed.probabilities.argmax(axis=1)],
         second=np.sort(routed.probabilities, axis=1)[:, -2],
         paths=paths[routed.leaves],
-        leaves=routed.leaves,
+        of_leaves=np.unique(routed.leaves, return_index=True)[1],
         margins=np.ones(len(rows)),
     )
 
