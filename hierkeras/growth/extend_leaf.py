@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from hierkeras.growth.partition import partition, partition_by_gain
 from hierkeras.growth.plan import JobPlan
 from hierkeras.growth.preview import confusion_rates
 from hierkeras.training.jobs import Jobs
+from hierkeras.training.spec import JobSpec
 from hierkeras.tree.generation import Decision
 from hierkeras.tree.names import JobId
 from hierkeras.tree.nodes import Branch, Leaf, Node, Tree
@@ -46,6 +48,21 @@ class Grower:
         if self.options.calibrate not in ("nodes", "both"):
             return 1.0
         return self.assessor.temperature(job, classes)
+
+    async def train(self, spec: JobSpec, name: str, part: str) -> Leaf:
+        """Runs a job.
+
+        Args:
+            spec: The job.
+            name: Of the node that it makes, or makes a part of.
+            part: What its model is for, in messages.
+
+        Returns:
+            Its model as a leaf of that name, which knows its classes.
+        """
+        await self.jobs.run(spec, f"{name} {part}")
+        temperature = self.temperature(spec.job, spec.classes)
+        return Leaf(name, spec.classes, spec.job, temperature)
 
     def calibrated(self, tree: Tree) -> Tree:
         """The step's tree, with temperatures of its whole answer if wanted."""
@@ -150,9 +167,7 @@ async def _flat_increment(
     spec = grower.plan_from(leaf.job).flat(
         leaf.job, classes, grower.assessor.catalogue
     )
-    await grower.jobs.run(spec, f"{leaf.name} flat")
-    temperature = grower.temperature(spec.job, classes)
-    return Leaf(leaf.name, classes, spec.job, temperature)
+    return await grower.train(spec, leaf.name, "flat")
 
 
 async def _both_increments(
@@ -162,13 +177,10 @@ async def _both_increments(
     grower: Grower,
 ) -> tuple[Branch, Leaf]:
     async def clone(parent: Leaf, k: int, capacity: float = 1.0) -> Leaf:
-        name = f"{leaf.name}.{k + 1}"
         spec = grower.plan_from(parent.job).leaf(
             parent.job, groups[k], grower.assessor.catalogue, capacity
         )
-        await grower.jobs.run(spec, f"{name} leaf")
-        temperature = grower.temperature(spec.job, groups[k])
-        return Leaf(name, groups[k], spec.job, temperature)
+        return await grower.train(spec, f"{leaf.name}.{k + 1}", "leaf")
 
     async def trained_branch(flat: Leaf) -> Leaf:
         """The flat increment, or what is trained of it to route."""
@@ -178,9 +190,7 @@ async def _both_increments(
         )
         if spec is None:
             return flat
-        await grower.jobs.run(spec, f"{leaf.name} branch")
-        temperature = grower.temperature(spec.job, classes)
-        return Leaf(leaf.name, classes, spec.job, temperature)
+        return await grower.train(spec, leaf.name, "branch")
 
     flat_increment = _flat_increment(leaf, classes, grower)
     if grower.options.clone_from == "flat":
@@ -198,15 +208,19 @@ async def _both_increments(
         clones = [clone(leaf, k) for k in range(len(groups))]
         flat, *leaves = await asyncio.gather(flat_increment, *clones)
         router = await trained_branch(flat)
-    # Figure 4: the branch is the flat model, its units summed by superclass.
+    return _branch(router, leaves, grower), flat
+
+
+def _branch(router: Leaf, leaves: Sequence[Leaf], grower: Grower) -> Branch:
+    """Figure 4: the branch is a model of all classes, its units summed."""
     branch = Branch(
-        leaf.name,
-        classes,
+        router.name,
+        router.classes,
         router.job,
         tuple(leaves),
         temperature=router.temperature,
     )
-    return grower.assessor.with_exponent(branch), flat
+    return grower.assessor.with_exponent(branch)
 
 
 async def _preview(
@@ -230,22 +244,14 @@ async def _trained_together(
     plan, catalogue = grower.plan_from(leaf.job), grower.assessor.catalogue
     preview = await _preview(leaf, classes, grower)
     joint = plan.joint(preview.job, groups, classes, catalogue)
-    await grower.jobs.run(joint, f"{preview.name} joint")
+    flat = await grower.train(joint, leaf.name, "joint")
 
     async def cut_out(k: int) -> Leaf:
-        name = f"{preview.name}.{k + 1}"
         spec = plan.cut_out(joint.job, k, groups[k], catalogue)
-        await grower.jobs.run(spec, f"{name} leaf")
-        temperature = grower.temperature(spec.job, groups[k])
-        return Leaf(name, groups[k], spec.job, temperature)
+        return await grower.train(spec, f"{leaf.name}.{k + 1}", "leaf")
 
     leaves = await asyncio.gather(*map(cut_out, range(len(groups))))
-    temperature = grower.temperature(joint.job, classes)
-    flat = Leaf(preview.name, classes, joint.job, temperature)
-    branch = Branch(
-        flat.name, classes, flat.job, tuple(leaves), temperature=temperature
-    )
-    return grower.assessor.with_exponent(branch), flat
+    return _branch(flat, leaves, grower), flat
 
 
 def _forced(flat: Leaf, received: tuple[str, ...], grower: Grower) -> Decision:

@@ -24,9 +24,7 @@ async def first_tree(
         grower: What growing needs.
     """
     spec = grower.plan.from_scratch(new_classes, grower.assessor.catalogue)
-    await grower.jobs.run(spec, "root first")
-    temperature = grower.temperature(spec.job, new_classes)
-    leaf = Leaf("root", new_classes, spec.job, temperature)
+    leaf = await grower.train(spec, "root", "first")
     tree = Tree(leaf)
     decision = Decision(
         node="root",
@@ -156,9 +154,8 @@ async def refine_branches(
         spec = grower.plan_from(branch.job).refined(
             branch.job, classes, grower.assessor.catalogue, refinement
         )
-        await grower.jobs.run(spec, f"{branch.name} branch")
-        temperature = grower.temperature(spec.job, classes)
-        return BranchModel(classes, spec.job, temperature)
+        model = await grower.train(spec, branch.name, "branch")
+        return BranchModel(classes, model.job, model.temperature)
 
     arriving = {
         branch: tuple(

@@ -43,9 +43,7 @@ async def relearn(
         spec = grower.plan_from(leaf.job).leaf(
             leaf.job, leaf.classes, catalogue
         )
-        await grower.jobs.run(spec, f"{leaf.name} relearnt")
-        temperature = grower.temperature(spec.job, leaf.classes)
-        return Leaf(leaf.name, leaf.classes, spec.job, temperature)
+        return await grower.train(spec, leaf.name, "relearnt")
 
     async def refine(branch: Branch) -> BranchModel:
         spec = grower.plan_from(branch.job).refined(
@@ -54,9 +52,8 @@ async def relearn(
             catalogue,
             grower.options.refine_branches,
         )
-        await grower.jobs.run(spec, f"{branch.name} branch relearnt")
-        temperature = grower.temperature(spec.job, branch.classes)
-        return BranchModel(branch.classes, spec.job, temperature)
+        model = await grower.train(spec, branch.name, "branch relearnt")
+        return BranchModel(branch.classes, model.job, model.temperature)
 
     branches = _touched_branches(changes, grower.options)
     leaves, models = await asyncio.gather(

@@ -395,8 +395,8 @@ _TREES: dict[str, tuple[float, float, Changes]] = {
 # layers of its own.
 _JOINT: tuple[Contender, ...] = tuple(
     Grown(
-        f"tree{count or ''}-joint-top{layers}",
-        joint=1.0,
+        f"tree{count or ''}-joint-top{layers}{suffix}",
+        joint=share,
         changes={
             **_PREDICTED,
             **_FLAT["shrink60"],
@@ -404,6 +404,7 @@ _JOINT: tuple[Contender, ...] = tuple(
             "num_superclasses": count,
         },
     )
+    for share, suffix in ((1.0, ""), (0.5, "-50"))
     for layers in (2, 3, 4, 6)
     for count in (0, 2, 4, 6)
 )
