@@ -10,7 +10,7 @@ import numpy as np
 from hierkeras.growth.extend_leaf import Grower, extend_leaf
 from hierkeras.growth.preview import confusion_rates
 from hierkeras.tree.generation import Decision
-from hierkeras.tree.nodes import Branch, BranchModel, Leaf, Tree
+from hierkeras.tree.nodes import Branch, BranchModel, Tree
 from hierkeras.tree.routing import Routing, route
 
 
