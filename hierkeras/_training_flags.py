@@ -61,7 +61,8 @@ _OPTIMIZER = flags.DEFINE_enum(
     "optimizer",
     _DEFAULT.optimizer,
     list(get_args(spec.Optimizer)),
-    "sgd has Nesterov momentum.",
+    "sgd has Nesterov momentum; so has muon, whose steps on kernels are "
+    "orthogonal matrices, and which the rates of sgd suit.",
 )
 _RATE = define_float(
     "initial_learning_rate",

@@ -53,7 +53,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             budget of `max_epochs` passes over the images.
         optimizer: `sgd` (with Nesterov momentum), `adamw` or `muon`.
         initial_learning_rate: Rate at the start, greater than 0.
-        momentum: Of `sgd`, in [0, 1).
+        momentum: Of `sgd` and `muon`, in [0, 1).
         weight_decay: Decoupled, per step and unit of learning rate; not
             applied to biases and normalisation.
         batch_size: Images in a step, over all devices.

@@ -102,3 +102,33 @@ def test_the_recipe_asks_for_it():
     assert (made.momentum, made.weight_decay) == (0.8, 0.01)
     none = Recipe(optimizer="muon", weight_decay=0.0)
     assert schedules.optimizer(none, 10).weight_decay is None
+
+
+def test_a_network_learns_which_way_stripes_run():
+    keras.utils.set_random_seed(0)
+    down = np.tile(np.array([[0.0, 1.0]]), (8, 4))
+    stripes = np.stack([down, down.T])[..., None].repeat(16, axis=0)
+    labels = np.repeat([0, 1], 16)
+    network = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Conv2D(4, 3, use_bias=False),
+            keras.layers.BatchNormalization(),
+            keras.layers.ReLU(),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(2, name="logits"),
+        ]
+    )
+    network.compile(
+        schedules.optimizer(
+            Recipe(optimizer="muon", initial_learning_rate=0.1), 1
+        ),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=False,
+    )
+    kernel = np.asarray(network.layers[0].kernel)
+
+    fitted = network.fit(stripes, labels, epochs=20, verbose=0)
+
+    assert fitted.history["loss"][-1] < 0.1 * fitted.history["loss"][0]
+    assert np.abs(np.asarray(network.layers[0].kernel) - kernel).max() > 0.01
