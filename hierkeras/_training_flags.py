@@ -74,7 +74,7 @@ _RATE = define_float(
 _MOMENTUM = define_float(
     "momentum",
     _DEFAULT.momentum,
-    "Of sgd.",
+    "Of sgd and muon.",
     lower_bound=0.0,
     upper_bound=0.999,
 )

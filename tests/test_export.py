@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from hierkeras import evaluate, export, increment
+from hierkeras.serving.servable import Servable
 from hierkeras.tree import generation
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -155,6 +156,8 @@ def test_a_tree_that_asks_its_leaves_where_it_is_unsure(
     extra = workdir / "serving" / "2" / "assets.extra"
     manifest = json.loads((extra / "manifest.json").read_text())
     assert manifest["routing"]["contention"] == 0.2
+    servable = Servable(str(workdir / "serving" / "2"), 2)
+    servable.warm_up()
     costs = []
     for contention in (0.0, 0.2):
         outcome = run_main(

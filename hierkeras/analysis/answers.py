@@ -93,7 +93,9 @@ def answer(
             if rule == routing.rule:
                 images_run.update(counted.images)
         own = _own_leaf(tree, rows, true, predictor)
-        parts.append((by_routing, routed.leaves, own))
+        # Under contention the other rules need not go as far.
+        hard = route(tree, predictor.node_probabilities, rows, Routing("hard"))
+        parts.append((by_routing, hard.leaves, own))
         predictor.forget_outputs()
     return TreeAnswers(
         by_routing={

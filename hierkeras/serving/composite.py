@@ -31,8 +31,8 @@ class Below(NamedTuple):
     Args:
         places: int32 of shape (p, 2), row and column of each answer.
         answers: float32 of shape (p,), the probabilities.
-        rows: int32 of shape (r, 1), rows whose leaf under hard routing is
-            among these children's.
+        rows: int32 of shape (r, 1), rows whose leaf (see
+            `tree.routing.Routed`) is among these children's.
         leaves: int32 of shape (r,), that leaf.
     """
 

@@ -57,7 +57,7 @@ class Exported:
         path: Its folder.
         num_bytes: What the folder holds.
         num_leaves: Leaves of the tree.
-        leaves_warmed_up: Those that the warm-up requests reach.
+        leaves_warmed_up: Those that run for the warm-up requests.
         verified: How its answers compared with the tree's.
         removed: Older versions that were removed.
     """
@@ -168,7 +168,7 @@ def line(exported: Exported) -> str:
     missed = exported.num_leaves - exported.leaves_warmed_up
     if missed:
         lines.append(
-            f"no validation image reaches {missed} of {exported.num_leaves} "
+            f"no validation image needs {missed} of {exported.num_leaves} "
             "leaves: these are not warmed up"
         )
     if exported.removed:

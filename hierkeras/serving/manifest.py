@@ -129,13 +129,17 @@ def card(content: dict[str, Any]) -> str:
         else "Probabilities, calibrated on those validation images: the "
         f"temperature of the answer is {temperatures['answer']:g}."
     )
+    way = f"{routing['rule']} routing"
+    if routing["rule"] != "hard":
+        way += f", beam {routing['beam_width']}"
+        way += f", contention {routing['contention']:g}"
     return f"""# Generation {content["generation"]}
 
 ## Model
 
 A tree of {len(content["jobs"])} {model["backbone"]} networks with
 {len(tree.leaves)} leaves and depth {tree.depth}, answering by
-{routing["rule"]} routing; images of {model["image_size"]}x{model["image_size"]}
+{way}; images of {model["image_size"]}x{model["image_size"]}
 pixels. Made with hierkeras {content["versions"]["hierkeras"]}, TensorFlow
 {content["versions"]["tensorflow"]} and Keras {content["versions"]["keras"]}.
 

@@ -168,15 +168,28 @@ def _margins(
 def _contention_margin(
     own: np.ndarray, branch: nodes.Branch, contention: float
 ) -> np.ndarray:
-    """How far from a contender, or from another leaf, a class is."""
-    ordered = -np.sort(-own, axis=1)
-    # The most probable class is a contender in any case.
-    from_contention = np.abs(ordered[:, 1:] - contention * ordered[:, :1])
-    positions = branch.positions()
-    chosen = routing.child_probabilities(own, positions).argmax(axis=1)
-    below = np.full_like(own, -np.inf)
-    for number, columns in enumerate(positions):
-        here = np.ix_(np.flatnonzero(chosen == number), np.asarray(columns))
-        below[here] = own[here]
-    first, second = -np.sort(-below, axis=1)[:, :2].T
-    return np.minimum(from_contention.min(axis=1), first - second)
+    """How far, as a part, classes are from asking other children.
+
+    Args:
+        own: float array of shape (n, c), the branch's probabilities.
+        branch: The branch.
+        contention: In (0, 1].
+    """
+    positions = [np.asarray(columns) for columns in branch.positions()]
+    largest = own.max(axis=1, keepdims=True)
+    # A child is asked by its most probable class, if there is a second one.
+    best = np.stack([own[:, columns].max(axis=1) for columns in positions], 1)
+    second = -np.sort(-own, axis=1)[:, 1:2]
+    asking = np.concatenate([best, second], axis=1) / largest
+    # The most probable class itself is a contender in any case.
+    is_sure = np.concatenate([best == largest, second < 0], axis=1)
+    margins = np.where(is_sure, np.inf, np.abs(asking / contention - 1.0))
+    found = margins.min(axis=1)
+    # Which leaf is likely below a branch that is not asked.
+    mass = routing.child_probabilities(own, branch.positions())
+    for number, child in enumerate(branch.children):
+        here = np.flatnonzero(mass.argmax(axis=1) == number)
+        if here.size and child.children:
+            below = -np.sort(-own[np.ix_(here, positions[number])], axis=1)
+            found[here] = np.minimum(found[here], below[:, 0] - below[:, 1])
+    return found

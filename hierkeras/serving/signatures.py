@@ -6,7 +6,8 @@
 
 The first two answer with `classes` string [n, top], `scores` float32 [n, top],
 best first, and `path` string [n], the superclasses that hard routing takes,
-as in `root/root.2`. `classify` answers with `classes` and `scores`, as
+as in `root/root.2`; below a branch that contention keeps from running, the
+likely ones. `classify` answers with `classes` and `scores`, as
 TensorFlow Serving's Classification API wants.
 
 A class of score 0 is not named: hard routing gives one to every class that is

@@ -36,7 +36,8 @@ def write(folder: epath.Path, sample: Sample) -> int:
     Returns:
         Number of leaves that run for the requests.
     """
-    rows = np.unique(sample.of_leaves)[: _MOST - 3]
+    # One at least: where no leaf runs, there is the root.
+    rows = np.unique([*sample.of_leaves, 0])[: _MOST - 3]
     logs = [
         _predict("image_bytes", [sample.encoded[row]], SERVING_DEFAULT)
         for row in rows

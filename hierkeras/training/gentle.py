@@ -69,5 +69,19 @@ class GentleAdamW(_Gentle, keras.optimizers.AdamW):
     """`keras.optimizers.AdamW`, gentle."""
 
 
-class GentleMuon(_Gentle, Muon):
+class _Waiting(Muon):
+    """`Muon` that gathers no momentum while its rate is 0.
+
+    Keras's SGD multiplies a gradient by the rate before it gathers it.
+    """
+
+    def update_step(
+        self, gradient: Any, variable: Any, learning_rate: Any
+    ) -> None:
+        """Changes a variable by its gradient."""
+        learns = ops.cast(ops.greater(learning_rate, 0), gradient.dtype)
+        super().update_step(gradient * learns, variable, learning_rate)
+
+
+class GentleMuon(_Gentle, _Waiting):
     """`Muon`, gentle."""

@@ -30,8 +30,9 @@ class Muon(keras.optimizers.Muon):
     matters, and the rate needs no tuning to its size.
 
     The softmax layer, vectors and depthwise kernels, which are no matrices,
-    learn by gradient descent with Nesterov momentum, as `SGD` trains them;
-    Keras's own has Adam there.
+    learn by gradient descent with Nesterov momentum; Keras's own has Adam
+    there. The momentum gathers gradients; that of `keras.optimizers.SGD`
+    gathers steps, which is the same where the rate is constant.
 
     Args:
         learning_rate: As for `keras.optimizers.SGD`; a step on a kernel is a

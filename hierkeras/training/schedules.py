@@ -161,10 +161,11 @@ def optimizer(
             the softmax layer does.
     """
     options: dict[str, Any] = {
-        "learning_rate": learning_rate(recipe, steps_per_epoch),
-        "weight_decay": recipe.weight_decay,
+        "learning_rate": learning_rate(recipe, steps_per_epoch)
     }
-    if recipe.optimizer != "adamw":  # which would take its own for None
+    if recipe.optimizer == "adamw":  # which refuses None
+        options["weight_decay"] = recipe.weight_decay
+    else:
         options["weight_decay"] = recipe.weight_decay or None
         options["momentum"] = recipe.momentum
     if recipe.optimizer == "sgd":

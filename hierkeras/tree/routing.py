@@ -51,8 +51,8 @@ class Routing:
         beam_width: Most children that run for an image at one branch, at
             least 1; `hard` runs one.
         contention: Part, in [0, 1], of the most probable class's probability
-            that makes a class a contender, without which `soft` and `fused`
-            run no child for an image; 0: they run the whole beam.
+            that makes a class a contender. Without a second one `soft` and
+            `fused` run no child for an image; 0: they run the whole beam.
     """
 
     rule: RoutingRule = "hard"

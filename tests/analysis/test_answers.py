@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hierkeras.analysis import answers
+from hierkeras.tree.nodes import Branch, Leaf, Tree
 from hierkeras.tree.routing import ROUTING_RULES, Routing
 
 
@@ -33,3 +34,32 @@ def test_answers_of_a_tree_whatever_the_chunk(
         found.by_routing["hard"].confidence,
         [0.9, 0.55, 0.7, 0.62, 0.82, 0.62, 0.75, 0.82, 0.9],
     )
+
+
+def test_leaves_are_those_of_hard_routing_whatever_contends(predictor):
+    # The root is sure of a, and root.1, which it need not ask, is of b.
+    inner = Branch(
+        "root.1",
+        ("a", "b"),
+        "inner",
+        (Leaf("root.1.1", ("a",), "one"), Leaf("root.1.2", ("b",), "two")),
+    )
+    other = Leaf("root.2", ("c",), "three")
+    tree = Tree(Branch("root", ("a", "b", "c"), "outer", (inner, other)))
+    tables = {
+        "outer": np.array([[0.8, 0.1, 0.1]]),
+        "inner": np.array([[0.2, 0.8]]),
+        **dict.fromkeys(("one", "two", "three"), np.ones((1, 1))),
+    }
+
+    found = answers.answer(
+        tree,
+        np.array([0]),
+        np.array([0]),
+        type(predictor)(tables),
+        Routing("fused", 2, contention=0.5),
+    )
+
+    assert tree.leaves[found.leaves[0]].name == "root.1.2"
+    assert found.by_routing["fused"].named.tolist() == [0]
+    assert found.images_run == {"root": 1}

@@ -70,6 +70,28 @@ def test_without_gentleness_it_is_the_plain_optimizer(model):
     np.testing.assert_array_equal(steps(model, same, 3), plain)
 
 
+def test_muon_gathers_nothing_while_it_waits():
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((4,)), keras.layers.Dense(4, use_bias=False)]
+    model = keras.Sequential([*layers, keras.layers.Dense(1, name="logits")])
+    recipe = Recipe(
+        optimizer="muon", initial_learning_rate=0.1, weight_decay=0.0
+    )
+    optimizer = gentle(model, recipe, head_epochs=1, body_rate=1.0)
+    model.compile(optimizer, "mse", jit_compile=False)
+
+    kernel = np.asarray(model.layers[0].kernel)
+    for _ in range(2):
+        model.train_on_batch(np.ones((4, 4)), np.ones((4, 1)))
+
+    assert not np.asarray(optimizer.momentums[0]).any()
+    assert np.asarray(optimizer.momentums[1]).any()
+    np.testing.assert_array_equal(model.layers[0].kernel, kernel)
+    model.train_on_batch(np.ones((4, 4)), np.ones((4, 1)))
+    assert np.asarray(optimizer.momentums[0]).any()
+    assert (np.asarray(model.layers[0].kernel) != kernel).any()
+
+
 def test_adamw_is_gentle_too(model):
     recipe = Recipe(optimizer="adamw", initial_learning_rate=0.1)
     optimizer = gentle(model, recipe, head_epochs=0.5, body_rate=0.1)

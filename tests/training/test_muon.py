@@ -3,7 +3,10 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from hierkeras.models import grafting
+from hierkeras.models.registry import ModelConfig, build_model
 from hierkeras.training import schedules
 from hierkeras.training.muon import Muon, is_matrix
 from hierkeras.training.spec import Recipe
@@ -92,6 +95,48 @@ def test_a_step_follows_the_momentum():
 
     np.testing.assert_allclose(np.diag(start - once), [0.01] * 3, **NEAR)
     np.testing.assert_allclose(np.diag(once - twice), [0.01] * 3, **NEAR)
+
+
+def test_weight_decay_is_beside_the_step():
+    start = np.eye(3)
+
+    plain = stepped(start, [np.diag([1.0, 2.0, 3.0])])
+    decayed = stepped(start, [np.diag([1.0, 2.0, 3.0])], decay=0.2)
+
+    # 1 - 0.1 * 0.2 of the kernel, from which the step takes its length.
+    np.testing.assert_allclose(decayed, 0.98 * plain, rtol=1e-4, atol=1e-7)
+
+
+def test_matrices_are_the_convolutions_of_a_branch_and_its_leaves():
+    config = ModelConfig("small_cnn", image_size=8, width_multiplier=0.5)
+    branch, first, second = (build_model(config, n) for n in (4, 2, 2))
+
+    joint = grafting.with_leaves(branch, [first, second], top_layers=2)
+
+    paths = [v.path for v in joint.trainable_variables if is_matrix(v)]
+    # The branch's three, and the last of each leaf.
+    assert sorted(paths) == sorted(
+        ["stem_conv/kernel", "stage1_1_conv/kernel"]
+        + 3 * ["stage1_2_conv/kernel"]
+    )
+
+
+def three_steps(compiled):
+    kernel = variable(np.arange(12.0).reshape(3, 4) - 5)
+    optimizer = Muon(0.1, 0.9, 0.01)
+    optimizer.build([kernel])
+    gradient = np.cos(np.arange(12.0)).reshape(3, 4).astype("float32")
+    step = tf.function(
+        lambda: optimizer.apply([tf.constant(gradient)], [kernel]),
+        jit_compile=compiled,
+    )
+    for _ in range(3):
+        step()
+    return np.asarray(kernel)
+
+
+def test_a_step_compiled_by_xla_is_the_same():
+    np.testing.assert_allclose(three_steps(True), three_steps(False), rtol=1e-4)
 
 
 def test_the_recipe_asks_for_it():

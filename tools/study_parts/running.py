@@ -141,6 +141,10 @@ class SeedRunner:
                 ],
                 "plan": repr(self._plan),
                 "batches": self._batches,
+                "readings": {
+                    name: dataclasses.asdict(how)
+                    for name, how in READINGS.items()
+                },
                 "data": self._data,
             },
             sort_keys=True,
@@ -243,7 +247,7 @@ class SeedRunner:
     def _calibrated(
         self, tree: nodes.Tree, grower: Grower, how: Routing
     ) -> nodes.Tree:
-        """The tree with temperatures for a routing's width of the beam."""
+        """The tree with temperatures for one way of routing."""
         assessor = Assessor(
             self._context.catalogue, grower.assessor.predictor, how
         )
