@@ -424,16 +424,23 @@ _BRANCHES: tuple[Contender, ...] = tuple(
     for weight in (0.5, 1.0)
 )
 
-# What later steps have of earlier classes: so many exemplars, and whether the
-# columns of new classes are aligned. At equal epochs fewer images are swept.
+# What later steps have of earlier classes: so many exemplars, whether the
+# old model is listened to, and whether the columns of new classes are aligned.
+# At equal epochs fewer images are swept.
 _REPLAYS: dict[str, Changes] = {
     f"replay{count}-{{}}{suffix}": {
         "memory_per_class": count,
         "align_weights": aligned,
+        "flat_distillation": taught,
         **_IMPRINTED,
     }
     for count in (20, 50)
-    for suffix, aligned in (("", False), ("-aligned", True))
+    for suffix, taught, aligned in (
+        ("", 0.0, False),
+        ("-aligned", 0.0, True),
+        ("-taught", 1.0, False),
+        ("-taught-aligned", 1.0, True),
+    )
 }
 
 # For long streams: the better increment of each leaf stays.
