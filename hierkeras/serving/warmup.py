@@ -36,8 +36,9 @@ def write(folder: epath.Path, sample: Sample) -> int:
     Returns:
         Number of leaves that run for the requests.
     """
-    # One at least: where no leaf runs, there is the root.
-    rows = np.unique([*sample.of_leaves, 0])[: _MOST - 3]
+    # Where no leaf runs there is still the root.
+    needed = sample.of_leaves if len(sample.of_leaves) else [0]
+    rows = np.unique(needed)[: _MOST - 3]
     logs = [
         _predict("image_bytes", [sample.encoded[row]], SERVING_DEFAULT)
         for row in rows
