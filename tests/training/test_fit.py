@@ -124,12 +124,14 @@ def test_two_devices_learn_what_one_learns(tmp_path):
 
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["replicas"] == [1, 2]
-    one, two = found["losses"]
-    assert len(one) == 3 and one[-1] < 0.9 * one[0]
-    assert two == pytest.approx(one, rel=1e-4)
-    one, two = found["weights"]
-    assert two == pytest.approx(one, rel=1e-3, abs=1e-5)
+    for name in ("sgd", "muon"):
+        alike = found[name]
+        assert alike["replicas"] == [1, 2]
+        one, two = alike["losses"]
+        assert len(one) == 3 and one[-1] < 0.9 * one[0]
+        assert two == pytest.approx(one, rel=1e-4)
+        one, two = alike["weights"]
+        assert two == pytest.approx(one, rel=1e-3, abs=1e-5)
     assert found["epochs_with_few_validation_images"] == 3
     # A job of two devices leaves a model that needs only one.
     assert found["saved_loss"] == pytest.approx(

@@ -59,21 +59,32 @@ def main(workdir):
         indices = source.catalogue.indices(split, CLASSES)
         labels = source.catalogue.labels_among(indices, CLASSES)
         samples.append((indices, labels))
-    found = {"replicas": [], "losses": [], "weights": []}
-    for devices in (("CPU:0",), ("CPU:0", "CPU:1")):
-        runtime = Runtime(devices=devices, progress="none")
-        keras.utils.set_random_seed(0)
-        strategy = choose_strategy(devices)
-        with strategy.scope():
-            model = build()
-        fitted = fit(
-            model, RECIPE, images, *samples, seed=0, label="", runtime=runtime
+    found = {}
+    for name, rate in (("sgd", 0.02), ("muon", 0.1)):
+        recipe = msgspec.structs.replace(
+            RECIPE, optimizer=name, initial_learning_rate=rate
         )
-        found["replicas"].append(strategy.num_replicas_in_sync)
-        found["losses"].append([entry["loss"] for entry in fitted.history])
-        found["weights"].append(
-            np.concatenate([w.ravel() for w in model.get_weights()]).tolist()
-        )
+        alike = {"replicas": [], "losses": [], "weights": []}
+        found[name] = alike
+        for devices in (("CPU:0",), ("CPU:0", "CPU:1")):
+            runtime = Runtime(devices=devices, progress="none")
+            keras.utils.set_random_seed(0)
+            strategy = choose_strategy(devices)
+            with strategy.scope():
+                model = build()
+            fitted = fit(
+                model,
+                recipe,
+                images,
+                *samples,
+                seed=0,
+                label="",
+                runtime=runtime,
+            )
+            weights = [w.ravel() for w in model.get_weights()]
+            alike["replicas"].append(strategy.num_replicas_in_sync)
+            alike["losses"].append([entry["loss"] for entry in fitted.history])
+            alike["weights"].append(np.concatenate(weights).tolist())
 
     few = tuple(part[:13] for part in samples[1])
     with strategy.scope():
