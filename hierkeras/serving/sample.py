@@ -64,12 +64,12 @@ def draw(
     all_rows = context.catalogue.indices("validation", tree.classes)
     drawn = np.random.default_rng(_SEED).permutation(all_rows)
     rows = _readable(context, drawn[:size])
-    needed = _leaves_run(tree, how, predictor, rows)
+    _, needed = _route(tree, how, predictor, rows)
     for leaf in tree.leaves:
         if leaf.name not in needed:
             of_it = context.catalogue.indices("validation", leaf.classes)
             others = _readable(context, of_it)
-            found = _leaves_run(tree, how, predictor, others)
+            _, found = _route(tree, how, predictor, others)
             rows = np.union1d(rows, found.get(leaf.name, rows)[:1])
     return _answered(tree, how, context, predictor, rows)
 
@@ -80,10 +80,10 @@ def _readable(context: Context, rows: np.ndarray) -> np.ndarray:
     return np.setdiff1d(rows, bad)
 
 
-def _leaves_run(
+def _route(
     tree: nodes.Tree, how: Routing, predictor: Predictor, rows: np.ndarray
-) -> dict[str, np.ndarray]:
-    """The leaves that run for some of `rows`, by name, and for which."""
+) -> tuple[routing.Routed, dict[str, np.ndarray]]:
+    """The answers for `rows`; by name the leaves that run, and for which."""
     found: dict[str, np.ndarray] = {}
 
     def noted(node: nodes.Node, rows: np.ndarray) -> np.ndarray:
@@ -91,8 +91,7 @@ def _leaves_run(
             found[node.name] = rows
         return predictor.node_probabilities(node, rows)
 
-    routing.route(tree, noted, rows, how)
-    return found
+    return routing.route(tree, noted, rows, how), found
 
 
 def _answered(
@@ -102,8 +101,7 @@ def _answered(
     predictor: Predictor,
     rows: np.ndarray,
 ) -> Sample:
-    routed = routing.route(tree, predictor.node_probabilities, rows, how)
-    needed = _leaves_run(tree, how, predictor, rows)
+    routed, needed = _route(tree, how, predictor, rows)
     batches = context.images.evaluation_batches(rows, len(rows))
     (images,) = (batch.numpy().astype(np.uint8) for batch in batches)
     classes = np.array([name.encode() for name in tree.classes], object)
@@ -135,7 +133,7 @@ def _one_for_each(
         tree: The tree.
         rows: Sorted.
         leaves: For each of them, the leaf at the end of its path.
-        needed: What `_leaves_run` gives for them.
+        needed: By name the leaves that run, and for which of the rows.
     """
     found = []
     for number, leaf in enumerate(tree.leaves):
@@ -182,7 +180,8 @@ def _contention_margin(
     second = -np.sort(-own, axis=1)[:, 1:2]
     asking = np.concatenate([best, second], axis=1) / largest
     # The most probable class itself is a contender in any case.
-    is_sure = np.concatenate([best == largest, second < 0], axis=1)
+    never = np.zeros_like(second, dtype=bool)
+    is_sure = np.concatenate([best == largest, never], axis=1)
     margins = np.where(is_sure, np.inf, np.abs(asking / contention - 1.0))
     found = margins.min(axis=1)
     # Which leaf is likely below a branch that is not asked.

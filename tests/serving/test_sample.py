@@ -40,8 +40,8 @@ def margin(root, inner=(0.99, 0.01), how=HOW):
 
 def test_a_class_at_the_threshold_has_no_margin():
     assert margin((0.6, 0.1, 0.3)) == pytest.approx(0)
-    # 0.2 / 0.7 is a seventh of 0.7 below the half of it.
-    assert margin((0.70, 0.05, 0.25)) == pytest.approx(1 - 0.5 / 0.7)
+    # A contender has 0.35 or more; 0.25 lacks two sevenths of that.
+    assert margin((0.70, 0.05, 0.25)) == pytest.approx(2 / 7)
 
 
 def test_which_leaf_is_likely_counts_below_a_branch_only():

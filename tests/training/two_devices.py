@@ -23,6 +23,7 @@ from hierkeras.training.spec import Initial, JobSpec, Leaves, Recipe
 from hierkeras.training.strategy import choose_strategy
 
 CLASSES = ("0", "1", "2", "3")
+DEVICES = (("CPU:0",), ("CPU:0", "CPU:1"))
 DATA = DataConfig("digits", validation_fraction=0.2)
 RECIPE = Recipe(
     schedule="cosine",
@@ -47,6 +48,25 @@ def build():
     )
 
 
+def on_one_and_two(recipe, images, samples):
+    """What each number of devices makes of a recipe."""
+    found = {"replicas": [], "losses": [], "weights": []}
+    for devices in DEVICES:
+        runtime = Runtime(devices=devices, progress="none")
+        keras.utils.set_random_seed(0)
+        strategy = choose_strategy(devices)
+        with strategy.scope():
+            model = build()
+        fitted = fit(
+            model, recipe, images, *samples, seed=0, label="", runtime=runtime
+        )
+        weights = [w.ravel() for w in model.get_weights()]
+        found["replicas"].append(strategy.num_replicas_in_sync)
+        found["losses"].append([entry["loss"] for entry in fitted.history])
+        found["weights"].append(np.concatenate(weights).tolist())
+    return found
+
+
 def main(workdir):
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(
@@ -59,33 +79,19 @@ def main(workdir):
         indices = source.catalogue.indices(split, CLASSES)
         labels = source.catalogue.labels_among(indices, CLASSES)
         samples.append((indices, labels))
-    found = {}
-    for name, rate in (("sgd", 0.02), ("muon", 0.1)):
-        recipe = msgspec.structs.replace(
-            RECIPE, optimizer=name, initial_learning_rate=rate
+    found = {
+        name: on_one_and_two(
+            msgspec.structs.replace(
+                RECIPE, optimizer=name, initial_learning_rate=rate
+            ),
+            images,
+            samples,
         )
-        alike = {"replicas": [], "losses": [], "weights": []}
-        found[name] = alike
-        for devices in (("CPU:0",), ("CPU:0", "CPU:1")):
-            runtime = Runtime(devices=devices, progress="none")
-            keras.utils.set_random_seed(0)
-            strategy = choose_strategy(devices)
-            with strategy.scope():
-                model = build()
-            fitted = fit(
-                model,
-                recipe,
-                images,
-                *samples,
-                seed=0,
-                label="",
-                runtime=runtime,
-            )
-            weights = [w.ravel() for w in model.get_weights()]
-            alike["replicas"].append(strategy.num_replicas_in_sync)
-            alike["losses"].append([entry["loss"] for entry in fitted.history])
-            alike["weights"].append(np.concatenate(weights).tolist())
+        for name, rate in (("sgd", 0.02), ("muon", 0.1))
+    }
 
+    runtime = Runtime(devices=DEVICES[1], progress="none")
+    strategy = choose_strategy(DEVICES[1])
     few = tuple(part[:13] for part in samples[1])
     with strategy.scope():
         model = build()

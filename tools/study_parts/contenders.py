@@ -514,7 +514,7 @@ _ALL: tuple[Contender, ...] = (
 )
 CONTENDERS: Mapping[str, Contender] = {c.name: c for c in _ALL}
 
-# With tools/study.flags; a wider network from scratch costs as four.
+# The default; a wider network from scratch costs as much as four.
 MAIN = (
     "scratch",
     "flat-imprinted-50",
