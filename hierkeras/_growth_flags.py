@@ -59,6 +59,14 @@ _NUM_SUPERCLASSES = flags.DEFINE_integer(
     lower_bound=0,
     upper_bound=10**6,
 )
+_MIN_CLASSES = flags.DEFINE_integer(
+    "min_classes_to_clone",
+    2,
+    "Classes, old and new, with fewer of which a leaf grows flat: a branch "
+    "keeps the features that told few classes apart.",
+    lower_bound=2,
+    upper_bound=10**6,
+)
 _PARTITION_BY = flags.DEFINE_enum(
     "partition_by",
     "spectral",
@@ -269,8 +277,8 @@ _ALIGN_WEIGHTS = flags.DEFINE_bool(
     "align_weights",
     False,
     "Scale the softmax columns of a flat increment's new classes, after "
-    "training, to the mean length of the old ones'; where few images of old "
-    "classes are left, too much is taken for new without it.",
+    "training, to the mean length of the old ones'; with --balanced_softmax "
+    "there is little left to align.",
 )
 _MEMORY = flags.DEFINE_integer(
     "memory_per_class",
@@ -295,16 +303,20 @@ _SEED = flags.DEFINE_integer(
 )
 
 
-def job_plan(model: ModelConfig, is_photos: bool) -> JobPlan:
+def job_plan(
+    model: ModelConfig, is_photos: bool, latest: Generation | None
+) -> JobPlan:
     """How the flags ask for jobs to be made.
 
     Args:
         model: The network.
         is_photos: Whether mirrored and moved images are still the same.
+        latest: What the work directory remembers; None in a new one.
     """
+    has_exemplars = bool(_MEMORY.value or (latest and latest.step.exemplars))
     return JobPlan(
         model=model,
-        recipe=_training_flags.recipe(is_photos),
+        recipe=_training_flags.recipe(is_photos, has_exemplars),
         flat_epochs=_FLAT_EPOCHS.value,
         leaf_epochs=_LEAF_EPOCHS.value,
         branch_epochs=_BRANCH_EPOCHS.value,
@@ -361,6 +373,7 @@ def growth_options(latest: Generation | None) -> GrowthOptions:
             "growth": _GROWTH.value,
             "compete_by": _COMPETE_BY.value,
             "error_per_doubling": _ERROR_PER_DOUBLING.value,
+            "min_classes_to_clone": _MIN_CLASSES.value,
             "num_superclasses": _NUM_SUPERCLASSES.value,
             "partition_by": _PARTITION_BY.value,
             "clone_from": _CLONE_FROM.value,

@@ -165,6 +165,14 @@ _SMOOTHING = define_float(
     lower_bound=0.0,
     upper_bound=0.9,
 )
+_BALANCED = flags.DEFINE_enum(
+    "balanced_softmax",
+    "auto",
+    ["auto", "true", "false"],
+    "Whether the loss makes up for classes that have fewer training images "
+    "than others; auto: where old classes have exemplars only "
+    "(--memory_per_class).",
+)
 _PRECISION = flags.DEFINE_enum(
     "precision",
     _DEFAULT.precision,
@@ -227,15 +235,17 @@ def model_config() -> ModelConfig:
     return config
 
 
-def recipe(is_photos: bool) -> spec.Recipe:
+def recipe(is_photos: bool, has_exemplars: bool = False) -> spec.Recipe:
     """The recipe that the flags ask for.
 
     Args:
         is_photos: Whether mirrored and moved images are still the same.
+        has_exemplars: Whether of old classes there are exemplars only.
     """
     augmentation = _AUGMENT.value
     if augmentation == "auto":
         augmentation = "shift_flip" if is_photos else "none"
+    balanced = {"auto": has_exemplars, "true": True, "false": False}
     # The enumerations are checked by the flags; this gives them their types.
     return msgspec.convert(
         {
@@ -256,6 +266,7 @@ def recipe(is_photos: bool) -> spec.Recipe:
             "augmentation": augmentation,
             "precision": _PRECISION.value,
             "label_smoothing": _SMOOTHING.value,
+            "balanced_softmax": balanced[_BALANCED.value],
         },
         spec.Recipe,
     )

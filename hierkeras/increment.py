@@ -93,7 +93,7 @@ def main() -> None:
         report.print([], None)
         return
     config = steps.StepConfig(
-        _growth_flags.job_plan(model, source.is_photos),
+        _growth_flags.job_plan(model, source.is_photos, latest),
         growth,
         wanted,
         _stream_flags.MAX_BAD_IMAGES.value,

@@ -119,6 +119,7 @@ OUT_OF_BOUNDS = {
     "validation_samples": ("0", str(10**30)),
     "patience": ("0", str(10**30)),
     "learning_rate_cuts": ("-1", str(10**30)),
+    "min_classes_to_clone": ("-1", "1", str(10**30)),
     "num_superclasses": ("-1", "1", str(10**30)),
     "leaf_capacity": ("nan", "inf", "0.5", "5"),
     "seed": ("-1", str(2**32)),

@@ -132,6 +132,22 @@ def test_columns_of_new_classes_are_aligned(digits):
     assert lengths[2:].mean() == pytest.approx(lengths[:2].mean(), rel=1e-5)
 
 
+def test_few_exemplars_are_made_up_for_unless_it_is_forbidden(digits, grown):
+    def is_balanced(replay):
+        job = replay.store.latest().tree.root.job
+        return results.read(replay.store, job).spec.recipe.balanced_softmax
+
+    assert is_balanced(digits)
+    for name, arguments, expected in (
+        ("4", [], True),  # old classes have exemplars, whatever is kept now
+        ("5", ["--balanced_softmax=false", "--memory_per_class=5"], False),
+    ):
+        grown.add(name)
+        outcome = grown.increment(*arguments)
+        assert outcome.status == 0, outcome.stderr
+        assert is_balanced(grown) is expected
+
+
 def test_what_is_no_exemplar_may_be_deleted(grown):
     before = grown.store.latest()
     grown.forget(before.step.exemplars)

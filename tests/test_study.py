@@ -155,14 +155,22 @@ def test_changes_go_where_they_belong():
 
 
 @pytest.mark.parametrize("count", [20, 50])
-@pytest.mark.parametrize("aligned", [False, True])
-def test_replay_is_of_exemplars_with_and_without_alignment(count, aligned):
-    end = "-aligned" if aligned else ""
+@pytest.mark.parametrize(
+    ("end", "taught", "aligned", "balanced"),
+    [
+        ("", 0, False, False),
+        ("-taught-aligned", 1, True, False),
+        ("-taught-balanced", 1, False, True),
+    ],
+)
+def test_replay_is_of_exemplars(count, end, taught, aligned, balanced):
     for kind, growth in (("flat", "flat"), ("tree", "clone")):
         contender = CONTENDERS[f"replay{count}-{kind}{end}"]
         plan, options = contenders.apply(contender, PLAN)
         assert (options.growth, options.memory_per_class) == (growth, count)
+        assert plan.flat_distillation == taught
         assert plan.align_weights is aligned
+        assert plan.recipe.balanced_softmax is balanced
         assert contender.name not in (*contenders.MAIN, *contenders.STREAM)
 
 

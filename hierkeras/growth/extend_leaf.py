@@ -86,11 +86,12 @@ async def extend_leaf(
         leaves, of the same name; and why.
     """
     classes = (*leaf.classes, *received)
-    if grower.options.growth == "flat":
+    options = grower.options
+    if options.growth == "flat" or len(classes) < options.min_classes_to_clone:
         flat = await _flat_increment(leaf, classes, grower)
         return flat, _forced(flat, received, grower)
     joint = bool(grower.plan.joint_epochs)
-    if grower.options.confusion_from == "flat":
+    if options.confusion_from == "flat":
         # The job is there when the increments ask for it again.
         knowing = _preview if joint else _flat_increment
         groups = superclasses(await knowing(leaf, classes, grower), (), grower)
@@ -101,11 +102,11 @@ async def extend_leaf(
         return flat, _forced(flat, received, grower)
     grow = _trained_together if joint else _both_increments
     clone, flat = await grow(leaf, classes, groups, grower)
-    verdict = compete(flat, clone, grower.assessor, grower.options)
-    is_forced = grower.options.growth == "clone"
+    verdict = compete(flat, clone, grower.assessor, options)
+    is_forced = options.growth == "clone"
     takes_clone = is_forced or verdict.takes_clone
     evidence = verdict.evidence
-    if grower.options.leaf_capacity > 1:
+    if options.leaf_capacity > 1:
         widths = [grower.width(child.job) for child in clone.children]
         evidence += f"; leaves of width {', '.join(f'{w:g}' for w in widths)}"
     decision = Decision(
@@ -255,12 +256,18 @@ async def _trained_together(
 
 
 def _forced(flat: Leaf, received: tuple[str, ...], grower: Grower) -> Decision:
-    reason = (
-        "--growth=flat"
-        if grower.options.growth == "flat"
-        else f"{len(flat.classes) - len(received)} old and {len(received)} new "
-        "classes are too few to divide"
+    options = grower.options
+    few = (
+        f"{len(flat.classes) - len(received)} old and {len(received)} new "
+        "classes are"
     )
+    if options.growth == "flat":
+        reason = "--growth=flat"
+    elif len(flat.classes) < options.min_classes_to_clone:
+        least = options.min_classes_to_clone
+        reason = f"{few} fewer than --min_classes_to_clone={least}"
+    else:
+        reason = f"{few} too few to divide"
     return Decision(
         node=flat.name,
         received=received,

@@ -38,6 +38,10 @@ class GrowthOptions:
             off enough error for what it costs to run.
         error_per_doubling: How much, in [0, 1], for each doubling of the
             operations of an image.
+        min_classes_to_clone: With fewer classes, old and new, a leaf grows
+            flat, at least 2. A branch keeps the features that told apart the
+            classes that it was made of: too few of them make a poor one for
+            all that come later.
         num_superclasses: K, at least 2; 0: chosen by the eigengap of the
             confusion matrix, or by the predicted error.
         partition_by: `spectral` clustering of confusions (the paper), or the
@@ -78,6 +82,7 @@ class GrowthOptions:
     growth: GrowthMode = "compete"
     compete_by: Criterion = "error"
     error_per_doubling: float = 0.02
+    min_classes_to_clone: int = 2
     num_superclasses: int = 0
     partition_by: PartitionRule = "spectral"
     clone_from: CloneSource = "previous"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import keras
@@ -43,6 +44,41 @@ class SmoothedCrossEntropy(keras.losses.Loss):
         every = -ops.mean(ops.log_softmax(y_pred, axis=-1), axis=-1)
         share = self.label_smoothing
         return (1.0 - share) * own + share * every
+
+
+class BalancedLoss(keras.losses.Loss):
+    """A loss of logits to which the log of each class's count is added.
+
+    Balanced softmax: a model that leaves them out afterwards answers as if
+    every class had been as frequent (Ren et al. 2020, equation 4,
+    https://arxiv.org/abs/2007.10740; for classes of which few exemplars are
+    kept, Jodelet et al. 2021, https://arxiv.org/abs/2103.12532). In nats.
+
+    Args:
+        loss: Of logits of shape (n, c).
+        counts: For each column, how many training images its class has; none
+            counts as one.
+    """
+
+    def __init__(self, loss: keras.losses.Loss, counts: Sequence[int]) -> None:
+        super().__init__(name="balanced")
+        self.loss = loss
+        self.log_counts = [math.log(max(count, 1)) for count in counts]
+
+    def call(
+        self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor
+    ) -> keras.KerasTensor:
+        """The loss of each image.
+
+        Args:
+            y_true: int tensor of shape (n,) or (n, 1), the labels.
+            y_pred: float tensor of shape (n, c), logits.
+
+        Returns:
+            float tensor of shape (n,).
+        """
+        log_counts = ops.convert_to_tensor(self.log_counts, dtype=y_pred.dtype)
+        return self.loss.call(y_true, y_pred + log_counts)
 
 
 class SuperclassLoss(keras.losses.Loss):
@@ -279,6 +315,8 @@ class Objective:
     Args:
         student: The network to train, from images to logits.
         label_smoothing: Share of a label that is divided among all classes.
+        class_counts: For each class, how many training images it has, which
+            the loss makes up for; None: it does not.
         teaching: A teacher; None: there is none.
         grouping: Superclasses; None: there are none.
         together: Leaves to train with it, which excludes these two; None:
@@ -293,6 +331,7 @@ class Objective:
         self,
         student: keras.Model,
         label_smoothing: float = 0.0,
+        class_counts: Sequence[int] | None = None,
         teaching: Teaching | None = None,
         grouping: Grouping | None = None,
         together: Together | None = None,
@@ -301,6 +340,7 @@ class Objective:
         self._grouping = grouping
         self._num_classes = student.output_shape[-1]
         self._label_smoothing = label_smoothing
+        self._class_counts = class_counts
         self._teaching = teaching
         self.model = student if together is None else together.network
         if teaching is not None:
@@ -315,13 +355,16 @@ class Objective:
             else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         )
         if self._together is not None:
-            return JointLoss(
-                on_labels, self._num_classes, self._together.columns
+            columns = [range(self._num_classes), *self._together.columns]
+            return self._balanced(
+                JointLoss(on_labels, self._num_classes, columns[1:]),
+                [column for own in columns for column in own],
             )
         if self._grouping is not None:
             on_labels = SuperclassLoss(
                 on_labels, self._grouping.superclass, self._grouping.weight
             )
+        on_labels = self._balanced(on_labels, range(self._num_classes))
         if self._teaching is None:
             return on_labels
         return TaughtLoss(
@@ -332,6 +375,14 @@ class Objective:
             self._teaching.weight,
             self._teaching.temperature,
         )
+
+    def _balanced(
+        self, loss: keras.losses.Loss, columns: Sequence[int]
+    ) -> keras.losses.Loss:
+        """A loss of logits that are those of these classes."""
+        if self._class_counts is None:
+            return loss
+        return BalancedLoss(loss, [self._class_counts[k] for k in columns])
 
     def accuracy(self) -> keras.metrics.Metric:
         """The metric, which Keras reports as `accuracy`."""

@@ -302,6 +302,7 @@ def _train(
             objective=losses.Objective(
                 trained,
                 recipe.label_smoothing,
+                _class_counts(spec, samples["train"][1]),
                 _teaching(spec, context),
                 _grouping(spec),
                 _together(model, leaves, spec.leaves, spec.classes),
@@ -364,6 +365,16 @@ def _start(model: keras.Model, spec: JobSpec) -> schedules.GentleStart | None:
         return None
     head = model.get_layer(surgery.HEAD).trainable_variables
     return schedules.GentleStart(head, initial.head_epochs, initial.body_rate)
+
+
+def _class_counts(spec: JobSpec, labels: np.ndarray) -> list[int] | None:
+    """Training images of each class, where the loss makes up for them."""
+    if not spec.recipe.balanced_softmax:
+        return None
+    counts: list[int] = np.bincount(
+        labels, minlength=len(spec.classes)
+    ).tolist()
+    return counts
 
 
 def _teaching(spec: JobSpec, context: Context) -> losses.Teaching | None:

@@ -27,6 +27,7 @@ NewColumns = Literal["random", "imprinted"]
 # That is not hashed, so that a new field changes no job's id.
 _LATER: dict[str, object] = {
     "label_smoothing": 0.0,
+    "balanced_softmax": False,
     "shrink": 1.0,
     "perturb": 0.0,
     "head_epochs": 0.0,
@@ -76,6 +77,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         label_smoothing: Share of a label, in [0, 1), that is divided among
             all classes (Szegedy et al. 2016, section 7,
             https://arxiv.org/abs/1512.00567).
+        balanced_softmax: Whether the loss makes up for classes of which there
+            are fewer training images than of others (Ren et al. 2020,
+            https://arxiv.org/abs/2007.10740).
     """
 
     schedule: Schedule = "adaptive"
@@ -95,6 +99,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     augmentation: Augmentation = "none"
     precision: Precision = "float32"
     label_smoothing: float = 0.0
+    balanced_softmax: bool = False
 
 
 class Initial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -96,6 +96,25 @@ def test_flat_trains_no_clone(extend):
     assert labels == ["root.5 flat"]
 
 
+@pytest.mark.parametrize("growth", ["compete", "clone"])
+@pytest.mark.parametrize(("least", "grown"), [(6, "clone"), (7, "flat")])
+def test_a_leaf_of_few_classes_trains_no_clone(extend, growth, least, grown):
+    node, decision, labels = extend(
+        {"137829": CONFUSED_FLAT},
+        growth=growth,
+        num_superclasses=2,
+        min_classes_to_clone=least,
+    )
+
+    assert decision.growth == grown
+    if grown == "flat":
+        assert isinstance(node, Leaf)
+        assert labels == ["root.5 flat"]
+        assert decision.reason == (
+            "4 old and 2 new classes are fewer than --min_classes_to_clone=7"
+        )
+
+
 @pytest.mark.parametrize("clone_from", ["previous", "flat"])
 def test_what_clones_start_from(extend, context, leaf, clone_from):
     node, decision, labels = extend(

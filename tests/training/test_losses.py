@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from hierkeras.training.losses import (
+    BalancedLoss,
     Grouping,
     JointLoss,
     Objective,
@@ -34,6 +35,55 @@ def test_smoothing_divides_a_share_among_all_classes(share, expected):
     loss = SmoothedCrossEntropy(share)(np.array([2]), LOGITS)
 
     assert float(loss) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("label", "unit"), [(0, 1), (1, 3), (2, 6)])
+def test_a_frequent_class_needs_less_of_a_logit(label, unit):
+    # With the log of 1 (none counts as one), 3 and 3 the units go as 1:3:6.
+    loss = BalancedLoss(LABELS, [0, 3, 3])
+
+    for labels in ([label], [[label]]):
+        found = float(loss(np.array(labels), LOGITS))
+        assert found == pytest.approx(np.log(10 / unit), rel=1e-6)
+
+
+def test_equal_counts_change_nothing():
+    found = float(BalancedLoss(LABELS, [7, 7, 7])(np.array([2]), LOGITS))
+
+    assert found == pytest.approx(LOG2, rel=1e-6)
+
+
+def test_balance_weighs_the_labels_and_leaves_a_teacher_alone():
+    teaching = Teaching(network(2), [(0, 0), (1, 1)], 1.0, 1.0)
+    objective = Objective(network(3), class_counts=[1, 3, 3], teaching=teaching)
+    # The teacher says a half each of the first two; so does the student.
+    both = np.concatenate([LOGITS, [[0.0, 0.0]]], axis=1)
+
+    found = float(objective.loss()(np.array([0]), both))
+
+    assert found == pytest.approx(np.log(10) + LOG2, rel=1e-6)
+
+
+def test_balance_reaches_superclasses():
+    objective = Objective(
+        network(3), class_counts=[1, 3, 3], grouping=Grouping([0, 1, 1], 1.0)
+    )
+
+    found = float(objective.loss()(np.array([1]), LOGITS))
+
+    assert found == pytest.approx(np.log(10 / 9), rel=1e-6)
+
+
+def test_balance_reaches_each_leaf():
+    student = network(3)
+    together = Together(keras.Model(student.input, student.output), [[1, 2]])
+    objective = Objective(student, class_counts=[1, 3, 3], together=together)
+    # The leaf, too, says 1/3 and 2/3; its classes are as frequent.
+    logits = np.concatenate([LOGITS, LOGITS[:, 1:]], axis=1)
+
+    found = float(objective.loss()(np.array([2]), logits))
+
+    assert found == pytest.approx(np.log(10 / 6) + LOG3 - LOG2, rel=1e-6)
 
 
 @pytest.mark.parametrize("labels", [[2], [[2]]])

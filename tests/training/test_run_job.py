@@ -11,6 +11,7 @@ import keras
 import msgspec
 import numpy as np
 import pytest
+from scipy import special
 
 from hierkeras._errors import UserError
 from hierkeras.models.registry import build_model
@@ -227,7 +228,11 @@ def test_everything_that_can_be_asked_of_a_flat_increment(trained, make_spec):
     spec = make_spec(
         context,
         MORE_CLASSES,
-        recipe={"max_epochs": 2, "label_smoothing": 0.1},
+        recipe={
+            "max_epochs": 2,
+            "label_smoothing": 0.1,
+            "balanced_softmax": True,
+        },
         initial=initial,
         teacher=Teacher(parent.job, 1.0, 2.0),
     )
@@ -240,6 +245,28 @@ def test_everything_that_can_be_asked_of_a_flat_increment(trained, make_spec):
     # The model that is kept answers for the student alone.
     model = results.load_model(context.store, spec.job)
     assert model.output_shape == (None, len(MORE_CLASSES))
+
+
+def test_a_class_of_few_images_is_not_drowned(
+    tmp_path, open_context, make_spec
+):
+    context = open_context(tmp_path)
+    keys = context.catalogue.keys
+    few = keys[context.catalogue.indices("train", ["0"])][:4]
+    context.keep_only({"0": tuple(few.tolist())})
+    looked_at = context.catalogue.indices("validation", ["0"])
+
+    def opinion(balanced):
+        spec = make_spec(context, recipe={"balanced_softmax": balanced})
+        run_job(spec, "root first", context)
+        logits = results.load_model(context.store, spec.job).predict(
+            context.images.evaluation_batches(looked_at, 32), verbose=0
+        )
+        return special.softmax(logits, axis=1)[:, 0].mean()
+
+    drowned, balanced = opinion(balanced=False), opinion(balanced=True)
+    print(drowned, balanced)
+    assert drowned < 0.1 and balanced > 2 * drowned
 
 
 @pytest.mark.parametrize(

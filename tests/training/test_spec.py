@@ -55,6 +55,7 @@ RECIPE_CHANGES = {
     "augmentation": "shift_flip",
     "precision": "mixed_bfloat16",
     "label_smoothing": 0.1,
+    "balanced_softmax": True,
 }
 MODEL_CHANGES = {
     "backbone": "small_resnet",

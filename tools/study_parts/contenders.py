@@ -424,23 +424,27 @@ _BRANCHES: tuple[Contender, ...] = tuple(
     for weight in (0.5, 1.0)
 )
 
-# What later steps have of earlier classes: so many exemplars, whether the
-# old model is listened to, and whether the columns of new classes are aligned.
-# At equal epochs fewer images are swept.
+# What later steps have of earlier classes: so many exemplars; and whether the
+# old model is listened to, the columns of new classes are aligned, or the loss
+# makes up for how few there are. At equal epochs fewer images are swept.
 _REPLAYS: dict[str, Changes] = {
     f"replay{count}-{{}}{suffix}": {
         "memory_per_class": count,
-        "align_weights": aligned,
-        "flat_distillation": taught,
+        **changes,
         **_IMPRINTED,
     }
     for count in (20, 50)
-    for suffix, taught, aligned in (
-        ("", 0.0, False),
-        ("-aligned", 0.0, True),
-        ("-taught", 1.0, False),
-        ("-taught-aligned", 1.0, True),
-    )
+    for suffix, changes in {
+        "": _NONE,
+        "-aligned": {"align_weights": True},
+        "-taught": {"flat_distillation": 1.0},
+        "-taught-aligned": {"flat_distillation": 1.0, "align_weights": True},
+        "-balanced": {"balanced_softmax": True},
+        "-taught-balanced": {
+            "flat_distillation": 1.0,
+            "balanced_softmax": True,
+        },
+    }.items()
 }
 
 # For long streams: the better increment of each leaf stays.
@@ -509,6 +513,20 @@ _ALL: tuple[Contender, ...] = (
         flat=0.2,
         joint=0.5,
         changes={**_PREDICTED, **_IMPRINTED, "leaf_layers": 4},
+    ),
+    # Divided as soon as there are so many classes, if that pays.
+    *(
+        Grown(
+            f"stream-compete-20-cloned-50-from-{least}",
+            *(0.2, 0.5, 0.1),
+            changes={
+                **_COMPETE,
+                "leaf_shrink": 0.5,
+                "leaf_perturb": 0.1,
+                "min_classes_to_clone": least,
+            },
+        )
+        for least in (20, 30, 40, 50)
     ),
     Grown("stream-flat-15", 0.15, changes=_IMPRINTED),
 )
