@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from absl import flags
@@ -63,18 +63,20 @@ def export_config(routing: Routing, force: bool = False) -> ExportConfig:
 
     return ExportConfig(
         routing=routing,
-        serving=msgspec.convert(
-            {
-                "top": _TOP.value,
-                "max_pixels": _MAX_PIXELS.value,
-                "bad_images": _BAD_IMAGES.value,
-            },
-            ServingConfig,
-        ),
+        serving=msgspec.convert(serving_fields(), ServingConfig),
         max_old_class_regression=_MAX_OLD_CLASS_REGRESSION.value,
         force=force,
         keep_versions=keep_versions(),
     )
+
+
+def serving_fields() -> dict[str, Any]:
+    """What the flags ask served trees to answer: fields of ServingConfig."""
+    return {
+        "top": _TOP.value,
+        "max_pixels": _MAX_PIXELS.value,
+        "bad_images": _BAD_IMAGES.value,
+    }
 
 
 def keep_versions() -> int:

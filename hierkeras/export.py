@@ -13,6 +13,7 @@ from absl import flags
 
 from hierkeras import _common_flags, _export_flags, _generation_flag, _main
 from hierkeras.growth import settings
+from hierkeras.serving import manifest
 from hierkeras.training import startup
 from hierkeras.tree.store import Store
 
@@ -33,13 +34,22 @@ def main() -> None:
     store = Store(_common_flags.WORKDIR.value)
     generation = _generation_flag.read(store)
     path = store.serving / str(generation.number)
+    routing = _common_flags.routing(settings.routing(generation))
     if path.exists():
+        other = manifest.differences(
+            path, routing, _export_flags.serving_fields()
+        )
         _print(
-            {"version": generation.number, "path": str(path)},
-            f"{path} is there already; remove it to export it again",
+            {
+                "version": generation.number,
+                "path": str(path),
+                "differs": other,
+            },
+            f"{path} is there already"
+            + (f", made with {', '.join(other)}" if other else "")
+            + "; remove it to export it again",
         )
         return
-    routing = _common_flags.routing(settings.routing(generation))
     context = _generation_flag.open_context(store, generation)
     # TensorFlow takes seconds to start; mistakes have been found by now.
     startup.start_tensorflow()

@@ -108,11 +108,24 @@ def test_nothing_is_exported_twice(run_main, digits_tree, contents):
     before = contents(digits_tree.workdir)
     outcome = run_main(export, f"--workdir={digits_tree.workdir}")
     assert outcome.status == 0
-    assert "is there already" in outcome.stdout
+    path = digits_tree.workdir / "serving" / "2"
+    assert outcome.stdout == (
+        f"{path} is there already; remove it to export it again\n"
+    )
     outcome = run_main(increment, *digits_tree.flags)
     assert outcome.status == 0
     assert "exported" not in outcome.stdout
     assert contents(digits_tree.workdir) == before
+
+
+def test_a_version_that_answers_otherwise_is_told(run_main, digits_tree):
+    asked = ["--routing=soft", "--contention=0.6", "--top=3"]
+    outcome = run_main(export, f"--workdir={digits_tree.workdir}", *asked)
+    assert outcome.status == 0
+    assert (
+        "is there already, made with routing fused instead of soft, contention "
+        "0.0 instead of 0.6, top 5 instead of 3; remove it" in outcome.stdout
+    )
 
 
 @pytest.mark.slow

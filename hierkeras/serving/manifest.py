@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -100,6 +101,41 @@ def describe(
         },
         "exported_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def differences(
+    folder: epath.Path, routing: Routing, serving: Mapping[str, Any]
+) -> list[str]:
+    """How a version answers otherwise than is asked for.
+
+    Args:
+        folder: The version.
+        routing: How the tree is to answer.
+        serving: What it is to answer: the fields of a `ServingConfig`.
+
+    Returns:
+        Such as "contention 0 instead of 0.6"; nothing where the version does
+        not say how it answers, which `hierkeras.doctor` reports.
+    """
+    try:
+        raw = (folder / EXTRA / MANIFEST).read_bytes()
+        content = msgspec.json.decode(raw, type=_Answering)
+    except (OSError, msgspec.DecodeError):
+        return []
+    there = {**content.routing, **content.serving}
+    called = {"rule": "routing"}  # as the flags are
+    return [
+        f"{called.get(name, name)} {there[name]} instead of {wanted}"
+        for name, wanted in {**dataclasses.asdict(routing), **serving}.items()
+        if name in there and there[name] != wanted
+    ]
+
+
+class _Answering(msgspec.Struct):
+    """The part of a manifest that says how a version answers."""
+
+    routing: dict[str, Any]
+    serving: dict[str, Any]
 
 
 def _temperatures(tree: nodes.Tree, routing: Routing) -> dict[str, float]:
