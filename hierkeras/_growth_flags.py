@@ -252,9 +252,10 @@ _REESTIMATE = flags.DEFINE_bool(
 )
 _FLAT_DISTILLATION = define_float(
     "flat_distillation",
-    0.0,
+    None,
     "Weight of the old model's opinion of the old classes in the loss of a "
-    "flat increment; 0: none.",
+    "flat increment; 0: none. If not given, 1 where old classes have exemplars "
+    "only (--memory_per_class), else 0.",
     lower_bound=0.0,
     upper_bound=1000.0,
 )
@@ -331,13 +332,20 @@ def job_plan(
         head_epochs=_HEAD_EPOCHS.value,
         body_rate=_BODY_RATE.value,
         leaf_layers=_LEAF_LAYERS.value,
-        flat_distillation=_FLAT_DISTILLATION.value,
+        flat_distillation=_flat_distillation(has_exemplars),
         leaf_distillation=_LEAF_DISTILLATION.value,
         distillation_temperature=_TEMPERATURE.value,
         align_weights=_ALIGN_WEIGHTS.value,
         reestimate_batch_norm=_REESTIMATE.value,
         seed=_SEED.value,
     )
+
+
+def _flat_distillation(has_exemplars: bool) -> float:
+    if _FLAT_DISTILLATION.value is not None:
+        return float(_FLAT_DISTILLATION.value)
+    # A branch that is trained with its leaves takes no opinion.
+    return 1.0 if has_exemplars and not _JOINT_EPOCHS.value else 0.0
 
 
 def growth_options(latest: Generation | None) -> GrowthOptions:
@@ -404,7 +412,7 @@ def _check_joint_epochs() -> None:
         (_ALIGN_WEIGHTS, False),
         (_REESTIMATE, False),
     ):
-        if flag.value != neutral:
+        if flag.value not in (neutral, None):
             raise UsageError(
                 f"{asked} and --{flag.name}={flag.value:g} exclude each "
                 "other: the latter is about models that are trained alone"

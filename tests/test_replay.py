@@ -133,19 +133,24 @@ def test_columns_of_new_classes_are_aligned(digits):
 
 
 def test_few_exemplars_are_made_up_for_unless_it_is_forbidden(digits, grown):
-    def is_balanced(replay):
+    def remedies(replay):
         job = replay.store.latest().tree.root.job
-        return results.read(replay.store, job).spec.recipe.balanced_softmax
+        spec = results.read(replay.store, job).spec
+        return spec.recipe.balanced_softmax, spec.teacher is not None
 
-    assert is_balanced(digits)
+    assert remedies(digits) == (True, True)
+    no = ["--balanced_softmax=false", "--flat_distillation=0"]
     for name, arguments, expected in (
-        ("4", [], True),  # old classes have exemplars, whatever is kept now
-        ("5", ["--balanced_softmax=false", "--memory_per_class=5"], False),
+        # Old classes have exemplars, whatever is kept now.
+        ("4", [], (True, True)),
+        # Branch and leaves as one network have no teacher.
+        ("5", ["--joint_epochs=1"], (True, False)),
+        ("6", ["--memory_per_class=5", *no], (False, False)),
     ):
         grown.add(name)
         outcome = grown.increment(*arguments)
         assert outcome.status == 0, outcome.stderr
-        assert is_balanced(grown) is expected
+        assert remedies(grown) == expected
 
 
 def test_what_is_no_exemplar_may_be_deleted(grown):

@@ -484,6 +484,22 @@ _ALL: tuple[Contender, ...] = (
         )
         for name, changes in _REPLAYS.items()
     ),
+    # A branch with its leaves has no teacher and no columns of its own to
+    # align.
+    *(
+        Grown(
+            name.format("joint"),
+            joint=1.0,
+            changes={
+                **_PREDICTED,
+                **_FLAT["shrink60"],
+                "leaf_layers": 4,
+                **changes,
+            },
+        )
+        for name, changes in _REPLAYS.items()
+        if "taught" not in name and "aligned" not in name
+    ),
     Grown("compete-20", 0.2, 0.2, refine=0.1, changes=_COMPETE),
     Grown("compete-30", 0.3, 0.3, refine=0.1, changes=_COMPETE),
     # Branches as well trained as leaves are; trees where they pay their price.
