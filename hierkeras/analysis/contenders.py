@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 
 import numpy as np
 
@@ -12,7 +13,9 @@ from hierkeras.training.context import Context
 from hierkeras.training.predictor import Predictor
 from hierkeras.tree import nodes
 from hierkeras.tree.generation import Generation
+from hierkeras.tree.names import JobId
 from hierkeras.tree.routing import ROUTING_RULES, Routing
+from hierkeras.tree.store import Store
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +63,30 @@ def clone_tree(generation: Generation) -> nodes.Tree | None:
     )
 
 
+def with_ancestors(
+    jobs: Collection[JobId], among: Collection[JobId], store: Store
+) -> set[JobId]:
+    """Jobs, and those that they start from, if these are among some others.
+
+    Args:
+        jobs: Finished jobs.
+        among: Where ancestors are looked for, such as the jobs of one step: a
+            branch that is trained on, for one, costs its flat increment too.
+        store: Where the jobs are.
+    """
+    found: set[JobId] = set()
+    to_see = list(jobs)
+    while to_see:
+        job = to_see.pop()
+        found.add(job)
+        # What no tree uses may have been removed.
+        if job in among and store.has_job(job):
+            initial = results.read(store, job).spec.initial
+            if initial is not None and initial.job in among:
+                to_see.append(initial.job)
+    return found
+
+
 def contenders(
     generation: Generation,
     indices: np.ndarray,
@@ -76,7 +103,7 @@ def contenders(
         predictor: Runs the models.
         routing: The tree's routing.
     """
-    step = generation.step
+    step, store = generation.step, context.store
     swept = {use.job: use.images_swept for use in step.jobs}
 
     def rows(
@@ -85,9 +112,8 @@ def contenders(
         rules = ROUTING_RULES if tree.branches else (routing.rule,)
         labels = context.catalogue.labels_among(indices, tree.classes)
         answers = answer(tree, indices, labels, predictor, routing, rules)
-        images = sum(
-            swept.get(job, 0) for job in {node.job for node in tree.nodes()}
-        )
+        jobs = with_ancestors({node.job for node in tree.nodes()}, swept, store)
+        images = sum(swept.get(job, 0) for job in jobs)
         return [
             Contender(
                 increment,
@@ -102,7 +128,7 @@ def contenders(
     found = []
     if step.scratch is not None:
         swept[step.scratch.job] = step.scratch.images_swept
-        spec = results.read(context.store, step.scratch.job).spec
+        spec = results.read(store, step.scratch.job).spec
         scratch = nodes.Leaf("scratch", spec.classes, spec.job)
         found += rows(nodes.Tree(scratch), "flat", "from-scratch")
     if not step.new_classes:
