@@ -254,8 +254,8 @@ _FLAT_DISTILLATION = define_float(
     "flat_distillation",
     None,
     "Weight of the old model's opinion of the old classes in the loss of a "
-    "flat increment; 0: none. If not given, 1 where old classes have exemplars "
-    "only (--memory_per_class), else 0.",
+    "flat increment; 0: none. If not given, 1 with --memory_per_class and "
+    "where classes have exemplars, else 0.",
     lower_bound=0.0,
     upper_bound=1000.0,
 )
@@ -278,8 +278,8 @@ _ALIGN_WEIGHTS = flags.DEFINE_bool(
     "align_weights",
     False,
     "Scale the softmax columns of a flat increment's new classes, after "
-    "training, to the mean length of the old ones'; with --balanced_softmax "
-    "there is little left to align.",
+    "training, to the mean length of the old ones'; --balanced_softmax does "
+    "more.",
 )
 _MEMORY = flags.DEFINE_integer(
     "memory_per_class",
@@ -344,8 +344,7 @@ def job_plan(
 def _flat_distillation(has_exemplars: bool) -> float:
     if _FLAT_DISTILLATION.value is not None:
         return float(_FLAT_DISTILLATION.value)
-    # A branch that is trained with its leaves takes no opinion.
-    return 1.0 if has_exemplars and not _JOINT_EPOCHS.value else 0.0
+    return float(has_exemplars)
 
 
 def growth_options(latest: Generation | None) -> GrowthOptions:
@@ -406,13 +405,12 @@ def _check_joint_epochs() -> None:
         (_BRANCH_EPOCHS, 0),
         (_HEAD_EPOCHS, 0),
         (_BODY_RATE, 1),
-        (_FLAT_DISTILLATION, 0),
         (_LEAF_DISTILLATION, 0),
         (_LEAF_CAPACITY, 1),
         (_ALIGN_WEIGHTS, False),
         (_REESTIMATE, False),
     ):
-        if flag.value not in (neutral, None):
+        if flag.value != neutral:
             raise UsageError(
                 f"{asked} and --{flag.name}={flag.value:g} exclude each "
                 "other: the latter is about models that are trained alone"

@@ -170,8 +170,8 @@ _BALANCED = flags.DEFINE_enum(
     "auto",
     ["auto", "true", "false"],
     "Whether the loss makes up for classes that have fewer training images "
-    "than others; auto: where old classes have exemplars only "
-    "(--memory_per_class).",
+    "than others; auto: with --memory_per_class, and where classes have "
+    "exemplars.",
 )
 _PRECISION = flags.DEFINE_enum(
     "precision",
@@ -240,7 +240,7 @@ def recipe(is_photos: bool, has_exemplars: bool = False) -> spec.Recipe:
 
     Args:
         is_photos: Whether mirrored and moved images are still the same.
-        has_exemplars: Whether of old classes there are exemplars only.
+        has_exemplars: Whether classes have exemplars, or come to have some.
     """
     augmentation = _AUGMENT.value
     if augmentation == "auto":

@@ -143,9 +143,7 @@ def test_few_exemplars_are_made_up_for_unless_it_is_forbidden(digits, grown):
     for name, arguments, expected in (
         # Old classes have exemplars, whatever is kept now.
         ("4", [], (True, True)),
-        # Branch and leaves as one network have no teacher.
-        ("5", ["--joint_epochs=1"], (True, False)),
-        ("6", ["--memory_per_class=5", *no], (False, False)),
+        ("5", ["--memory_per_class=5", *no], (False, False)),
     ):
         grown.add(name)
         outcome = grown.increment(*arguments)

@@ -120,13 +120,16 @@ def differences(
     try:
         raw = (folder / EXTRA / MANIFEST).read_bytes()
         content = msgspec.json.decode(raw, type=_Answering)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, ValueError, RecursionError):
         return []
     there = {**content.routing, **content.serving}
+    asked = {**dataclasses.asdict(routing), **serving}
+    if there.get("rule") == routing.rule == "hard":
+        del asked["beam_width"], asked["contention"]  # hard routing has none
     called = {"rule": "routing"}  # as the flags are
     return [
         f"{called.get(name, name)} {there[name]} instead of {wanted}"
-        for name, wanted in {**dataclasses.asdict(routing), **serving}.items()
+        for name, wanted in asked.items()
         if name in there and there[name] != wanted
     ]
 

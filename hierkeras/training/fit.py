@@ -85,7 +85,7 @@ def fit(
         rate_factor: What the recipe's learning rates are multiplied by, in
             (0, 1]. A checkpoint's, if that is less, is kept to.
         start: How gently the layers below the softmax layer begin.
-        objective: What it minimises; None: the recipe's loss on labels.
+        objective: What it minimises; None: the cross-entropy of labels.
         images_swept: What the training costs, however long; None: what its
             epochs sweep.
 
@@ -287,7 +287,7 @@ def compile_model(
         recipe: The recipe.
         steps: Steps in one epoch.
         runtime: How to run.
-        objective: What it minimises; None: the recipe's loss on labels.
+        objective: What it minimises; None: the cross-entropy of labels.
         start: How gently the layers below the softmax layer begin.
     """
     jit_compile: bool | str | None = runtime.jit_compile

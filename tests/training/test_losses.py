@@ -76,14 +76,15 @@ def test_balance_reaches_superclasses():
 
 def test_balance_reaches_each_leaf():
     student = network(3)
-    together = Together(keras.Model(student.input, student.output), [[1, 2]])
-    objective = Objective(student, class_counts=[1, 3, 3], together=together)
-    # The leaf, too, says 1/3 and 2/3; its classes are as frequent.
-    logits = np.concatenate([LOGITS, LOGITS[:, 1:]], axis=1)
+    together = Together(keras.Model(student.input, student.output), [[2, 1]])
+    objective = Objective(student, class_counts=[1, 3, 6], together=together)
+    # The leaf says 2/3 of class 2 and 1/3 of class 1.
+    logits = np.concatenate([LOGITS, LOGITS[:, :0:-1]], axis=1)
 
-    found = float(objective.loss()(np.array([2]), logits))
+    found = float(objective.loss()(np.array([1]), logits))
 
-    assert found == pytest.approx(np.log(10 / 6) + LOG3 - LOG2, rel=1e-6)
+    # The branch's units go as 1:3:12, the leaf's as 12:3.
+    assert found == pytest.approx(np.log(16 / 3) + np.log(15 / 3), rel=1e-6)
 
 
 @pytest.mark.parametrize("labels", [[2], [[2]]])

@@ -265,7 +265,6 @@ def test_a_class_of_few_images_is_not_drowned(
         return special.softmax(logits, axis=1)[:, 0].mean()
 
     drowned, balanced = opinion(balanced=False), opinion(balanced=True)
-    print(drowned, balanced)
     assert drowned < 0.1 and balanced > 2 * drowned
 
 
@@ -368,6 +367,7 @@ def joint(trained, make_spec):
     context, parent = trained
     spec = make_spec(
         context,
+        recipe={"balanced_softmax": True},
         initial=Initial(parent.job, shrink=0.9, perturb=0.1),
         leaves=Leaves((("2", "0"), ("3", "1")), top_layers=2),
     )
