@@ -566,5 +566,5 @@ STREAM = (
     "stream-flat-20",
     "stream-flat-20-cloned-50",
     "stream-flat-20-joint-50",
-    "compete-20",
+    "stream-compete-20-cloned-50-from-40",
 )
