@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hierkeras import evaluate
+from hierkeras import evaluate, increment
 
 KEYS = {
     "generation",
@@ -47,6 +47,29 @@ STEP_KEYS = {
     "seconds",
     "decision",
 }
+
+
+def test_table_3_counts_what_a_trained_branch_starts_from(tmp_path, run_main):
+    workdir = f"--workdir={tmp_path / 'workdir'}"
+    grown = run_main(
+        increment, "--dataset=digits", "--class_batches=4,4", workdir,
+        "--image_size=8", "--width_multiplier=0.5", "--schedule=cosine",
+        "--max_epochs=1", "--branch_epochs=1", "--growth=clone",
+        "--num_superclasses=2", "--noexport",
+    )  # fmt: skip
+    assert grown.status == 0, grown.stderr
+
+    found = run_main(evaluate, workdir, "--format=json")
+
+    assert found.status == 0, found.stderr
+    flat, clone = (
+        {row["images_swept"] for row in json.loads(found.stdout)["contenders"]
+         if row["increment"] == name}
+        for name in ("flat", "clone")
+    )  # fmt: skip
+    whole = json.loads(found.stdout)["steps"][-1]["images_swept"]
+    assert clone == {whole}
+    assert len(flat) == 1 and 0 < min(flat) < whole
 
 
 @pytest.fixture(scope="module")
