@@ -96,7 +96,12 @@ def imported(module: str, path: Path) -> Iterator[str]:
 
 
 # What anything may import, and what imports nothing of the project.
-EVERYWHERE = ("hierkeras", "hierkeras._errors", "hierkeras._faults")
+EVERYWHERE = (
+    "hierkeras",
+    "hierkeras._errors",
+    "hierkeras._faults",
+    "hierkeras._option",
+)
 
 
 def may_import(importer: str, target: str) -> bool:
