@@ -8,7 +8,7 @@ from absl import flags
 
 from hierkeras import _common_flags
 from hierkeras._errors import UserError
-from hierkeras.growth import settings
+from hierkeras.recipe import remembered
 from hierkeras.training import results, startup
 from hierkeras.training.context import Context, ContextConfig
 from hierkeras.tree.generation import Generation
@@ -31,11 +31,15 @@ def read(store: Store) -> Generation:
             f"work directory {store.root} holds no tree; grow one with "
             f"python -m hierkeras.increment --workdir={store.root}"
         )
-    number = _GENERATION.value or latest.number
-    if number > latest.number:
+    number = _GENERATION.value
+    if number is None:
+        return latest
+    # Later ones than the latest are there after a roll-back.
+    if number not in store.numbers():
+        there = ", ".join(map(str, store.numbers()))
         raise UserError(
-            f"--generation={number}: work directory {store.root} has "
-            f"{latest.number} so far; give one of these"
+            f"--generation={number}: work directory {store.root} has {there}; "
+            "give one of these"
         )
     return store.read(number)
 
@@ -47,8 +51,8 @@ def open_context(store: Store, generation: Generation) -> Context:
         UserError: If it cannot be read, or lacks a class of the tree; or if
             the generation does not fit its settings or its jobs.
     """
-    data = settings.data_config(generation)
-    image_size = settings.image_size(generation)
+    recorded = remembered.read(generation)
+    data, image_size = recorded.data, recorded.recipe.network.image_size
     results.check_jobs(store, generation, image_size)
     if _common_flags.DATASET.value is not None:
         data = dataclasses.replace(data, dataset=_common_flags.DATASET.value)
@@ -59,10 +63,9 @@ def open_context(store: Store, generation: Generation) -> Context:
             workdir=str(store.root),
             data=data,
             image_size=image_size,
-            cache=_common_flags.cache(),
             unreadable=generation.step.unreadable_images,
             exemplars=generation.step.exemplars,
         )
     )
-    settings.check_classes(generation, context.source, str(store.root))
+    remembered.check_classes(generation, context.source, str(store.root))
     return context

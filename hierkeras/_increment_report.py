@@ -1,19 +1,53 @@
-"""What an increment tells when it is done."""
+"""What an increment tells: what it would do, and what it did."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hierkeras import _common_flags, _growth_flags
+from hierkeras import _common_flags
 from hierkeras.growth import changes, summary
+from hierkeras.recipe import compose
 from hierkeras.tree.generation import Generation
 
 if TYPE_CHECKING:
     from hierkeras.serving.exporting import Exported  # imports TensorFlow
+
+
+def show(
+    composed: compose.Composed,
+    latest: Generation | None,
+    batches: Sequence[tuple[str, ...]],
+) -> None:
+    """Prints the recipe, the tree so far, and what is pending.
+
+    Args:
+        composed: The recipe, and where its fields come from.
+        latest: The tree; None: there is none.
+        batches: The new classes of each step that is pending.
+    """
+    if _common_flags.FORMAT.value == "json":
+        shown = {
+            "preset": composed.preset,
+            "recipe": msgspec.to_builtins(composed.recipe),
+            "sources": dict(composed.sources),
+            "chosen": composed.chosen,
+            "generation": latest.number if latest else None,
+            "classes": list(latest.tree.classes) if latest else [],
+            "pending": [list(batch) for batch in batches],
+        }
+        print(json.dumps(shown, indent=1))
+        return
+    lines = compose.lines(composed)
+    if composed.chosen:
+        lines += ["", composed.chosen]
+    lines += ["", *(summary.tree_lines(latest.tree) if latest else ["no tree"])]
+    lines += summary.pending_lines(batches)
+    print("\n".join(lines))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,10 +57,12 @@ class Report:
     Args:
         before: The generation that it began with.
         changed: The classes whose images had changed by then.
+        relearns: Whether what changed was to be learnt again.
     """
 
     before: Generation | None
     changed: changes.Changes
+    relearns: bool
 
     def print(self, done: list[Generation], exported: Exported | None) -> None:
         """Prints the result.
@@ -35,10 +71,30 @@ class Report:
             done: The new generations.
             exported: The new version, if there is one.
         """
+        if _common_flags.FORMAT.value == "json":
+            print(json.dumps(self._object(done, exported), indent=1))
+            return
+        began = [self.before, *done]
+        for before, generation in zip(began, done, strict=False):
+            print("\n".join(summary.step_lines(generation, before)))
+        latest = began[-1]
+        if latest is not None:
+            print("\n".join(summary.tree_lines(latest.tree)))
+        if exported:
+            from hierkeras.serving import exporting
+
+            print(exporting.line(exported))
+        print(self._message(done))
+
+    def _object(
+        self, done: list[Generation], exported: Exported | None
+    ) -> dict[str, Any]:
         began = [self.before, *done]
         latest = began[-1]
-        if _common_flags.FORMAT.value == "json":
-            steps_done = [
+        return {
+            "message": self._message(done),
+            "generation": latest.number if latest else None,
+            "steps": [
                 {
                     **summary.step_object(generation),
                     "unreadable_images": summary.new_unreadable(
@@ -49,27 +105,12 @@ class Report:
                     ),
                 }
                 for before, generation in zip(began, done, strict=False)
-            ]
-            result: dict[str, Any] = {
-                "message": self._message(done),
-                "generation": latest.number if latest else None,
-                "steps": steps_done,
-                "changed_classes": [
-                    dataclasses.asdict(one) for one in self.changed.classes
-                ],
-                "exported": dataclasses.asdict(exported) if exported else None,
-            }
-            print(json.dumps(result, indent=1))
-            return
-        for before, generation in zip(began, done, strict=False):
-            print("\n".join(summary.step_lines(generation, before)))
-        if latest is not None:
-            print("\n".join(summary.tree_lines(latest.tree)))
-        if exported:
-            from hierkeras.serving import exporting
-
-            print(exporting.line(exported))
-        print(self._message(done))
+            ],
+            "changed_classes": [
+                dataclasses.asdict(one) for one in self.changed.classes
+            ],
+            "exported": dataclasses.asdict(exported) if exported else None,
+        }
 
     def _message(self, done: list[Generation]) -> str:
         if done:
@@ -77,6 +118,6 @@ class Report:
         nothing = "nothing new: the tree knows every class asked for"
         if not self.changed.leaves:
             return nothing
-        if _growth_flags.RELEARN.value:
+        if self.relearns:
             return f"{nothing}, and all that changed are unreadable images"
         return f"{nothing}; {summary.relearnable(self.changed)}"

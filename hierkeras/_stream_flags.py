@@ -1,7 +1,8 @@
-"""Flags of the data set that a tree grows by, and how its classes arrive."""
+"""The data, and how its classes arrive."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from absl import flags
@@ -12,8 +13,8 @@ from hierkeras._float_flag import define_float
 from hierkeras.data import streams
 from hierkeras.data.source import DataConfig, Source
 from hierkeras.data.splits import check_enough
-from hierkeras.growth import settings
-from hierkeras.growth.options import GrowthOptions
+from hierkeras.recipe.growth import Growth
+from hierkeras.recipe.remembered import Remembered
 from hierkeras.tree.generation import Generation
 
 _CLASS_BATCHES = flags.DEFINE_list(
@@ -37,15 +38,17 @@ _CLASS_LIST = flags.DEFINE_string(
 )
 _VALIDATION_FRACTION = define_float(
     "validation_fraction",
-    0.05,
-    "Share of the images that is validation, where the data set has none.",
+    None,
+    "Share of the images that is validation, where the data set has none. A "
+    "work directory remembers its own; 0.05 in a new one.",
     lower_bound=0.0,
     upper_bound=0.5,
 )
 _TEST_FRACTION = define_float(
     "test_fraction",
-    0.10,
-    "Share of the images that is test, where the data set has none.",
+    None,
+    "Share of the images that is test, where the data set has none. A work "
+    "directory remembers its own; 0.1 in a new one.",
     lower_bound=0.0,
     upper_bound=0.5,
 )
@@ -58,42 +61,42 @@ MAX_BAD_IMAGES = flags.DEFINE_integer(
 )
 
 
-def data_config(latest: Generation | None) -> DataConfig:
+def data_config(remembered: Remembered | None) -> DataConfig:
     """The data set that the flags ask for, or the work directory remembers.
 
     Args:
-        latest: What the work directory remembers; None in a new one.
+        remembered: What the work directory remembers; None in a new one.
 
     Raises:
         UsageError: If there is none.
         UserError: If the list of classes cannot be read.
     """
     dataset = _common_flags.DATASET.value
-    if dataset is None and latest is not None:
-        dataset = settings.data_config(latest).dataset
-    if dataset is None:
+    if dataset is None and remembered is None:
         raise UsageError(
             "--dataset is not given; give digits, folder:PATH, tfds:NAME or "
             "npz:FILE"
         )
+    before = remembered.data if remembered else DataConfig(dataset)
     if _VALIDATION_FRACTION.value == 0:
         raise UsageError(
             "--validation_fraction=0: everything is chosen on validation "
             "images; give more than 0"
         )
-    return DataConfig(
-        dataset=dataset,
-        validation_fraction=_VALIDATION_FRACTION.value,
-        test_fraction=_TEST_FRACTION.value,
-        class_list=_class_list(latest),
-    )
+    given = {
+        "dataset": dataset,
+        "validation_fraction": _VALIDATION_FRACTION.value,
+        "test_fraction": _TEST_FRACTION.value,
+        "class_list": _class_list(),
+    }
+    changes = {k: value for k, value in given.items() if value is not None}
+    return dataclasses.replace(before, **changes)
 
 
-def _class_list(latest: Generation | None) -> tuple[str, ...]:
-    if _CLASS_LIST.value is None and latest is not None:
-        return settings.data_config(latest).class_list
+def _class_list() -> tuple[str, ...] | None:
+    """The classes that a file names; none: all; None: it is not given."""
     if not _CLASS_LIST.value:
-        return ()
+        return None if _CLASS_LIST.value is None else ()
     try:
         lines = Path(_CLASS_LIST.value).read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -111,7 +114,7 @@ def _class_list(latest: Generation | None) -> tuple[str, ...]:
 
 
 def pending_batches(
-    source: Source, latest: Generation | None, growth: GrowthOptions
+    source: Source, latest: Generation | None, growth: Growth
 ) -> list[tuple[str, ...]]:
     """The batches to take in; what is wrong with them is found here.
 
@@ -139,7 +142,7 @@ def pending_batches(
         check_enough(source.catalogue, batch)
     # The first step makes a single leaf, which nothing divides.
     dividing = batches if latest else batches[1:]
-    if dividing and growth.growth != "flat":
+    if dividing and growth.increments != "flat":
         total = len(known) + sum(len(batch) for batch in batches)
         least = 2 * max(2, growth.num_superclasses)
         if growth.num_superclasses and total < least:

@@ -10,8 +10,14 @@ import json
 
 from absl import flags
 
-from hierkeras import _common_flags, _generation_flag, _main
-from hierkeras.growth import settings, summary
+from hierkeras import (
+    _common_flags,
+    _generation_flag,
+    _main,
+    _routing_flags,
+)
+from hierkeras.growth import summary
+from hierkeras.recipe import remembered
 from hierkeras.training import startup
 from hierkeras.tree.store import Store
 
@@ -25,13 +31,15 @@ _SPLIT = flags.DEFINE_enum(
 
 flags.adopt_module_key_flags(_common_flags)
 flags.adopt_module_key_flags(_generation_flag)
+flags.adopt_module_key_flags(_routing_flags)
 
 
 def main() -> None:
     """Evaluates a tree and prints the result."""
     store = Store(_common_flags.WORKDIR.value)
     generation = _generation_flag.read(store)
-    routing = _common_flags.routing(settings.routing(generation))
+    recorded = remembered.read(generation)
+    routing = _routing_flags.changed(recorded.recipe).routing
     context = _generation_flag.open_context(store, generation)
     # TensorFlow takes seconds to start; mistakes have been found by now.
     startup.start_tensorflow()

@@ -1,6 +1,6 @@
 """Grows a tree of models by the classes that it does not know yet.
 
-    python -m hierkeras.increment --flagfile=flags/digits.flags
+    python -m hierkeras.increment --dataset=folder:photos --workdir=runs/photos
 
 Runs every increment step that is pending, then tells what happened in each.
 Run again, it finds nothing new and says so.
@@ -8,6 +8,7 @@ Run again, it finds nothing new and says so.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from typing import TYPE_CHECKING
 
@@ -16,134 +17,215 @@ from absl import flags
 from hierkeras import (
     _common_flags,
     _export_flags,
-    _growth_flags,
+    _increment_report,
+    _machine_flags,
     _main,
+    _recipe_flags,
+    _routing_flags,
     _stream_flags,
-    _training_flags,
 )
 from hierkeras._errors import UserError
-from hierkeras._increment_report import Report
 from hierkeras.data import registry
+from hierkeras.data.source import DataConfig, Source
 from hierkeras.data.splits import check_enough
-from hierkeras.growth import changes, relearn, settings, steps, summary
+from hierkeras.growth import changes, relearn, steps, summary
+from hierkeras.recipe import compose, remembered, resolve
+from hierkeras.recipe.compose import Composed
+from hierkeras.recipe.remembered import Remembered
 from hierkeras.serving import publication
-from hierkeras.training import executors, results, startup
+from hierkeras.training import results, startup
 from hierkeras.training.context import Context, ContextConfig
 from hierkeras.tree.generation import Generation
-from hierkeras.tree.routing import Routing
 from hierkeras.tree.store import Store
 
 if TYPE_CHECKING:
-    from hierkeras.serving.exporting import Exported  # imports TensorFlow
+    # They import TensorFlow.
+    from hierkeras.serving.exporting import Exported
+    from hierkeras.training.predictor import Predictor
 
+flags.adopt_module_key_flags(_common_flags)
+flags.adopt_module_key_flags(_recipe_flags)
+_RELEARN = flags.DEFINE_bool(
+    "relearn",
+    False,
+    "Train again, after what is pending, the leaves that know classes whose "
+    "images changed, and refine the branches above them.",
+)
+_SHOW = flags.DEFINE_bool(
+    "show", False, "Tell the recipe, and what is pending; train nothing."
+)
 _EXPORT = flags.DEFINE_bool(
     "export",
     True,
     "Export the tree for TensorFlow Serving when the steps are done.",
 )
-
-flags.adopt_module_key_flags(_common_flags)
-flags.adopt_module_key_flags(_export_flags)
-flags.adopt_module_key_flags(_growth_flags)
+flags.adopt_module_key_flags(_routing_flags)
 flags.adopt_module_key_flags(_stream_flags)
-flags.adopt_module_key_flags(_training_flags)
+flags.adopt_module_key_flags(_export_flags)
+flags.adopt_module_key_flags(_machine_flags)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """What a run is about.
+
+    Args:
+        store: The work directory.
+        latest: The generation that it begins with; None: there is none.
+        composed: The recipe, and where it comes from.
+        recorded: What new generations record.
+        context: The images, less what the last step left out.
+        changed: What changed since the tree was trained.
+        batches: The new classes of each step.
+    """
+
+    store: Store
+    latest: Generation | None
+    composed: Composed
+    recorded: Remembered
+    context: Context
+    changed: changes.Changes
+    batches: list[tuple[str, ...]]
+
+    @property
+    def relearns(self) -> bool:
+        """Whether images changed that are to be learnt again."""
+        growth = self.recorded.recipe.growth
+        return _RELEARN.value and relearn.is_pending(self.changed, growth)
+
+    @property
+    def grows(self) -> bool:
+        """Whether there is a step to make."""
+        return bool(self.batches) or self.relearns
 
 
 def main() -> None:
     """Grows the tree by what is pending."""
-    model = _training_flags.model_config()
+    asked = _recipe_flags.asked()
     store = Store(_common_flags.WORKDIR.value)
     latest = store.latest()
-    data = _stream_flags.data_config(latest)
-    if data.dataset.startswith("tfds:"):
-        startup.start_tensorflow()  # which such a data set needs at once
-    source = registry.open_source(data)
-    growth = _growth_flags.growth_options(latest)
-    wanted = settings.to_settings(source, data, model, growth.routing)
-    if latest is not None:
-        settings.check_same(latest, wanted, source, str(store.root))
-        results.check_jobs(store, latest, model.image_size)
-    batches = _stream_flags.pending_batches(source, latest, growth)
-    context = Context(
-        ContextConfig(
-            workdir=str(store.root),
-            data=data,
-            image_size=model.image_size,
-            cache=_common_flags.cache(),
-            runtime=_training_flags.runtime(),
-        ),
-        source,
-    )
-    changed = _changes(latest, context)
-    relearns = _growth_flags.RELEARN.value and relearn.is_pending(
-        changed, growth
-    )
-    report = Report(latest, changed)
-    known = latest.tree.classes if latest else ()
-    if batches or relearns:
-        check_enough(context.catalogue, known)
-    for line in (
-        *summary.change_lines(changed),
-        *summary.case_lines(known, batches),
-    ):
-        print(line, file=sys.stderr)
-    if not batches and not relearns and not _lacks_export(store, latest):
+    before = remembered.read(latest) if latest else None
+    if _recipe_flags.wants_help() and not (before or _common_flags.DATASET.value):
+        composed = compose.compose(asked, None, "photos")
+        print("\n".join(compose.lines(composed)))
+        return
+    data = _stream_flags.data_config(before)
+    run = _open(store, latest, data, asked)
+    if _recipe_flags.wants_help() or _SHOW.value:
+        _increment_report.show(run.composed, run.latest, run.batches)
+        return
+    _tell(run)
+    report = _increment_report.Report(latest, run.changed, _RELEARN.value)
+    if not run.grows and not _lacks_export(store, latest):
         if store.is_held():
             _clean_up(store)
         report.print([], None)
         return
-    config = steps.StepConfig(
-        _growth_flags.job_plan(model, source.is_photos, latest),
-        growth,
-        wanted,
-        _stream_flags.MAX_BAD_IMAGES.value,
-        _growth_flags.RELEARN.value,
-    )
     with store.lock():
         if store.latest() != latest:
             raise UserError(
                 f"work directory {store.root} grew while this process "
                 "started; run the same command again"
             )
-        # TensorFlow takes seconds to start; mistakes have been found by now.
-        startup.start_tensorflow(context.config.runtime.deterministic)
-        grows = batches or relearns
-        done = _grow(context, batches, config) if grows else []
-        try:
-            exported = _export(context, store.latest(), growth.routing)
-        except UserError:
-            report.print(done, None)
-            raise
+        _grow_and_export(run, report)
+
+
+def _open(
+    store: Store,
+    latest: Generation | None,
+    data: DataConfig,
+    asked: compose.Asked,
+) -> _Run:
+    """Finds out what is pending; trains nothing and needs no TensorFlow."""
+    if data.dataset.startswith("tfds:"):
+        startup.start_tensorflow()  # which such a data set needs at once
+    before = remembered.read(latest) if latest else None
+    source = registry.open_source(data)
+    composed = compose.compose(asked, before, _default_preset(source)).resolved(
+        resolve.facts(source)
+    )
+    recorded = Remembered(data, source.kind, composed.recipe, composed.preset)
+    image_size = composed.recipe.network.image_size
+    if latest is not None:
+        remembered.check_same(latest, recorded, source, str(store.root))
+        results.check_jobs(store, latest, image_size)
+    context = Context(
+        ContextConfig(
+            workdir=str(store.root),
+            data=data,
+            image_size=image_size,
+            cache=_machine_flags.cache(),
+            runtime=_machine_flags.runtime(),
+        ),
+        source,
+    ).left_by(latest.step if latest else None)
+    return _Run(
+        store,
+        latest,
+        composed,
+        recorded,
+        context,
+        changes.find_changes(latest, context) if latest else changes.Changes(),
+        _stream_flags.pending_batches(source, latest, composed.recipe.growth),
+    )
+
+
+def _default_preset(source: Source) -> str:
+    return "digits" if source.kind == "digits" else "photos"
+
+
+def _tell(run: _Run) -> None:
+    """Says what was chosen and what was noticed, before anything trains."""
+    known = run.latest.tree.classes if run.latest else ()
+    if run.grows:
+        check_enough(run.context.catalogue, known)
+    lines = [
+        *([run.composed.chosen] if run.grows and run.composed.chosen else []),
+        *summary.change_lines(run.changed),
+        *summary.case_lines(known, run.batches),
+    ]
+    for line in lines:
+        print(line, file=sys.stderr)
+
+
+def _grow_and_export(run: _Run, report: _increment_report.Report) -> None:
+    # TensorFlow takes seconds to start; mistakes have been found by now.
+    startup.start_tensorflow(run.context.config.runtime.deterministic)
+    from hierkeras.training.predictor import Predictor
+
+    predictor = Predictor(run.context)
+    done = _grow(run, predictor) if run.grows else []
+    try:
+        exported = _export(run, predictor)
+    except UserError:
+        report.print(done, None)
+        raise
     report.print(done, exported)
 
 
-def _changes(latest: Generation | None, context: Context) -> changes.Changes:
-    """What changed since the tree was trained."""
-    if latest is None:
-        return changes.Changes()
-    context.leave_out_as(latest.step)
-    return changes.find_changes(latest, context)
-
-
-def _grow(
-    context: Context,
-    batches: list[tuple[str, ...]],
-    config: steps.StepConfig,
-) -> list[Generation]:
+def _grow(run: _Run, predictor: Predictor) -> list[Generation]:
     from hierkeras.analysis import step_summary
-    from hierkeras.training.predictor import Predictor
 
-    predictor = Predictor(context)
-    executor = _executor()
+    executor = _machine_flags.executor()
+    workshop = steps.Workshop(
+        run.context,
+        run.recorded,
+        executor,
+        predictor,
+        _stream_flags.MAX_BAD_IMAGES.value,
+    )
     done = []
     try:
-        for generation in steps.grow(
-            context, batches, config, executor, predictor
-        ):
+        for generation in steps.grow(workshop, run.batches, run.relearns):
             step_summary.write(
-                context, generation, predictor, config.options.routing
+                run.context.left_by(generation.step),
+                generation,
+                predictor,
+                run.recorded.recipe.routing,
             )
-            print(summary.step_lines(generation)[0], file=sys.stderr)
+            print(
+                f"generation {generation.number} is there", file=sys.stderr
+            )
             done.append(generation)
     finally:
         executor.close()
@@ -165,34 +247,17 @@ def _lacks_export(store: Store, latest: Generation | None) -> bool:
     )
 
 
-def _export(
-    context: Context, latest: Generation | None, routing: Routing
-) -> Exported | None:
-    if latest is None or not _lacks_export(context.store, latest):
+def _export(run: _Run, predictor: Predictor) -> Exported | None:
+    latest = run.store.latest()
+    if latest is None or not _lacks_export(run.store, latest):
         return None
     from hierkeras.serving import exporting
-    from hierkeras.training.predictor import Predictor
 
-    context.leave_out_as(latest.step)
     return exporting.export(
         latest,
-        context,
-        Predictor(context),
-        _export_flags.export_config(routing),
-    )
-
-
-def _executor() -> executors.Executor:
-    if _training_flags.EXECUTOR.value == "inline":
-        return executors.InlineExecutor()
-    from hierkeras.training import strategy  # starts TensorFlow
-
-    return executors.ProcessExecutor(
-        executors.shares(
-            _training_flags.NUM_WORKERS.value,
-            strategy.share_gpus(),
-            _training_flags.GPUS_PER_JOB.value,
-        )
+        run.context.left_by(latest.step),
+        predictor,
+        _export_flags.export_config(run.recorded.recipe),
     )
 
 

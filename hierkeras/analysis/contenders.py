@@ -10,6 +10,7 @@ import numpy as np
 from hierkeras.analysis.answers import answer
 from hierkeras.training import results
 from hierkeras.training.context import Context
+from hierkeras.training.spec import parents
 from hierkeras.training.predictor import Predictor
 from hierkeras.tree import nodes
 from hierkeras.tree.generation import Generation
@@ -81,9 +82,8 @@ def with_ancestors(
         found.add(job)
         # What no tree uses may have been removed.
         if job in among and store.has_job(job):
-            initial = results.read(store, job).spec.initial
-            if initial is not None and initial.job in among:
-                to_see.append(initial.job)
+            start = results.read(store, job).spec.start
+            to_see += [parent for parent in parents(start) if parent in among]
     return found
 
 

@@ -122,7 +122,8 @@ def evaluate(
     """
     tree, step = generation.tree, generation.step
     found = context.catalogue.indices(split, tree.classes)
-    context.leave_out([image.key for image in context.images.prepare(found)])
+    bad = context.images.prepare(found)
+    context = context.without([image.key for image in bad])
     indices = context.catalogue.indices(split, tree.classes)
     if not indices.size:
         raise UserError(

@@ -42,6 +42,10 @@ class ArraySource(Source):
         self.is_photos = is_photos
         self._images = images
 
+    def typical_side(self) -> int:
+        """See `Source.typical_side`."""
+        return min(self._images.shape[1:3])
+
     def read(
         self, indices: npt.NDArray[np.int64] | tf.Tensor
     ) -> tf.data.Dataset:

@@ -8,6 +8,7 @@ PATH/val/bee/2.jpg           (also `validation`, `test`)
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import pathlib
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from hierkeras._errors import UserError
 from hierkeras.data.catalogue import Catalogue
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+# Images whose size is looked at; their median is the data set's.
+_LOOKED_AT = 50
 _SPLIT_FOLDERS = ("train", "val", "validation", "test")
 
 
@@ -59,6 +63,19 @@ class ImageFolderSource(Source):
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
+
+    def typical_side(self) -> int | None:
+        """See `Source.typical_side`; reads the heads of some files."""
+        count = len(self.catalogue.keys)
+        rows = np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(int)
+        sides = []
+        for key in self.catalogue.keys[rows].tolist():
+            # A file that is no image is found, and named, when it is decoded.
+            with contextlib.suppress(Exception), Image.open(
+                self.root / key
+            ) as image:
+                sides.append(min(image.size))
+        return int(np.median(sides)) if sides else None
 
     def check_present(self) -> None:
         """See `Source.check_present`."""

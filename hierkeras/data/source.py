@@ -58,6 +58,13 @@ class Source(abc.ABC):
         self.name = name
         self.catalogue = catalogue
 
+    def typical_side(self) -> int | None:
+        """The median of the shorter sides, in pixels, of some of its images.
+
+        None where that cannot be told without decoding them.
+        """
+        return None
+
     def check_present(self) -> None:
         """Checks that the data set, which was opened, is still there.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,6 @@ import numpy.typing as npt
 from hierkeras.data.catalogue import Catalogue
 from hierkeras.growth import temperatures
 from hierkeras.tree import nodes
-from hierkeras.tree.names import JobId
 from hierkeras.tree.routing import Routed, Routing, RoutingRule, route
 
 if TYPE_CHECKING:
@@ -52,18 +50,28 @@ class Assessor:
             tree, self.predictor.node_probabilities, indices, self.routing
         )
 
-    def error(self, tree: nodes.Tree, classes: Sequence[str]) -> float:
-        """Top-1 error in [0, 1] on the validation images of `classes`.
+    def is_right(
+        self, tree: nodes.Tree, classes: Sequence[str]
+    ) -> npt.NDArray[np.bool_]:
+        """Which validation images of `classes` a tree names rightly.
 
         Args:
             tree: Knows all of `classes`, and may know more.
             classes: Whose images to judge by.
+
+        Returns:
+            bool array of shape (n,), in the order of `samples`.
         """
         indices, labels = self.samples(classes)
         answers = self.route(tree, indices).probabilities.argmax(axis=1)
         column = {name: i for i, name in enumerate(tree.classes)}
         wanted = np.array([column[name] for name in classes])[labels]
-        return float((answers != wanted).mean())
+        right: npt.NDArray[np.bool_] = answers == wanted
+        return right
+
+    def error(self, tree: nodes.Tree, classes: Sequence[str]) -> float:
+        """Top-1 error in [0, 1]; the arguments are those of `is_right`."""
+        return float((~self.is_right(tree, classes)).mean())
 
     def flops(self, tree: nodes.Tree) -> float:
         """Operations that an image takes, a multiply-add being 2.
@@ -88,18 +96,6 @@ class Assessor:
             sharing.costs(tree, models), counting.images, len(indices)
         )
 
-    def temperature(self, job: JobId, classes: Sequence[str]) -> float:
-        """The temperature of a model, on the validation images of its classes.
-
-        Args:
-            job: The model's job.
-            classes: Its classes, in the order of its outputs.
-        """
-        indices, labels = self.samples(classes)
-        return temperatures.of_model(
-            self.predictor.probabilities(job, indices), labels
-        )
-
     def with_temperatures(self, tree: nodes.Tree) -> nodes.Tree:
         """Chooses the temperature of a tree's whole answer, for each rule."""
         plain = nodes.Tree(tree.root)
@@ -110,7 +106,7 @@ class Assessor:
                 plain,
                 self.predictor.node_probabilities,
                 indices,
-                dataclasses.replace(self.routing, rule=rule),
+                msgspec.structs.replace(self.routing, rule=rule),
             )
             return temperatures.of_answers(answers.probabilities, labels)
 
@@ -139,7 +135,7 @@ class Assessor:
 
     def _score(self, branch: nodes.Branch) -> tuple[float, float]:
         indices, labels = self.samples(branch.classes)
-        fused = dataclasses.replace(self.routing, rule="fused")
+        fused = msgspec.structs.replace(self.routing, rule="fused")
         answers = route(
             nodes.Tree(branch),
             self.predictor.node_probabilities,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hierkeras._errors import UserError
 from hierkeras.data import registry
-from hierkeras.growth import settings
+from hierkeras.recipe import remembered
 from hierkeras.tree.finding import Finding
 from hierkeras.tree.generation import Generation
 from hierkeras.tree.store import Store
@@ -22,12 +22,12 @@ def check_data(store: Store, latest: Generation) -> list[Finding]:
     """
     place = "--dataset"
     try:
-        data = settings.data_config(latest)
+        data = remembered.read(latest).data
         place = data.dataset
         if place.partition(":")[0] in _UNCHECKED:
             return []
         source = registry.open_source(data)
-        settings.check_classes(latest, source, str(store.root))
+        remembered.check_classes(latest, source, str(store.root))
     except UserError as error:
         return [
             Finding(

@@ -7,11 +7,43 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from hierkeras.growth.extend_leaf import Grower, extend_leaf
+from hierkeras.growth.extend_leaf import extend_leaf
+from hierkeras.growth.grower import Grower
 from hierkeras.growth.preview import confusion_rates
 from hierkeras.tree.generation import Decision
 from hierkeras.tree.nodes import Branch, BranchModel, Tree
 from hierkeras.tree.routing import Routing, route
+
+
+async def grow_tree(
+    tree: Tree | None, new_classes: tuple[str, ...], grower: Grower
+) -> tuple[Tree, tuple[Decision, ...]]:
+    """Takes new classes into a tree: a whole increment step.
+
+    A function of its arguments: jobs whose results are there are not run
+    again, and nothing but such results is written.
+
+    Args:
+        tree: The tree; None: there is none yet.
+        new_classes: Classes that it does not know, at least one.
+        grower: What growing needs.
+
+    Returns:
+        The tree after the step, with its temperatures if the recipe asks for
+        them; and a decision for each leaf that received classes.
+    """
+    if tree is None:
+        grown, decisions = await first_tree(new_classes, grower)
+    else:
+        grown, decisions = await incremental(tree, new_classes, grower)
+    return calibrated(grown, grower), decisions
+
+
+def calibrated(tree: Tree, grower: Grower) -> Tree:
+    """A new tree, with temperatures of its whole answer if wanted."""
+    if not grower.recipe.growth.calibrate:
+        return tree
+    return grower.assessor.with_temperatures(tree)
 
 
 async def first_tree(
@@ -23,7 +55,7 @@ async def first_tree(
         new_classes: Its classes.
         grower: What growing needs.
     """
-    spec = grower.plan.from_scratch(new_classes, grower.assessor.catalogue)
+    spec = grower.specs.scratch(new_classes)
     leaf = await grower.train(spec, "root", "first")
     tree = Tree(leaf)
     decision = Decision(
@@ -103,7 +135,7 @@ def distribute(
     """
     leaves = tree.leaves
     indices, labels = grower.assessor.samples(new_classes)
-    counts = grower.options.confusion_counts
+    counts = grower.recipe.growth.confusion_counts
     # Where an image goes is what hard routing says; how much of its
     # probability goes where, soft routing down every branch.
     widest = max((len(b.children) for b in tree.branches), default=1)
@@ -147,15 +179,12 @@ async def refine_branches(
     Returns:
         Branch name to its new model, for those below which a class arrived.
     """
-    refinement = grower.options.refine_branches
 
     async def refine(branch: Branch, new: tuple[str, ...]) -> BranchModel:
         classes = (*branch.classes, *new)
-        spec = grower.plan_from(branch.job).refined(
-            branch.job, classes, grower.assessor.catalogue, refinement
-        )
+        spec = grower.specs.refined(branch.job, classes)
         model = await grower.train(spec, branch.name, "branch")
-        return BranchModel(classes, model.job, model.temperature)
+        return BranchModel(classes, model.job)
 
     arriving = {
         branch: tuple(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hierkeras.growth.options import ConfusionCounts
+from hierkeras.recipe.growth import ConfusionCounts
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 
 from hierkeras.growth.changes import Changes
-from hierkeras.growth.extend_leaf import Grower
-from hierkeras.growth.incremental import with_exponents
-from hierkeras.growth.options import GrowthOptions
+from hierkeras.growth.grower import Grower
+from hierkeras.growth.incremental import calibrated, with_exponents
+from hierkeras.recipe.growth import Growth
 from hierkeras.tree.generation import Decision
 from hierkeras.tree.nodes import Branch, BranchModel, Leaf, Node, Tree
 
 
-def is_pending(changes: Changes, options: GrowthOptions) -> bool:
+def is_pending(changes: Changes, growth: Growth) -> bool:
     """Whether there is something that `relearn` would train.
 
     Args:
         changes: What changed.
-        options: Branches are left alone if they are not to be refined.
+        growth: Branches are left alone if they are not to be refined.
     """
-    return bool(changes.leaves) or bool(_touched_branches(changes, options))
+    return bool(changes.leaves) or bool(_touched_branches(changes, growth))
 
 
 async def relearn(
@@ -37,25 +37,19 @@ async def relearn(
     Returns:
         The new tree, and a decision for each leaf that was trained.
     """
-    catalogue = grower.assessor.catalogue
 
     async def train(leaf: Leaf) -> Leaf:
-        spec = grower.plan_from(leaf.job).leaf(
-            leaf.job, leaf.classes, catalogue
-        )
+        # What it shares with its branch stays shared; all else learns.
+        layers = grower.own_layers(leaf.job)
+        spec = grower.specs.relearnt(leaf.job, leaf.classes, layers)
         return await grower.train(spec, leaf.name, "relearnt")
 
     async def refine(branch: Branch) -> BranchModel:
-        spec = grower.plan_from(branch.job).refined(
-            branch.job,
-            branch.classes,
-            catalogue,
-            grower.options.refine_branches,
-        )
+        spec = grower.specs.refined(branch.job, branch.classes)
         model = await grower.train(spec, branch.name, "branch relearnt")
-        return BranchModel(branch.classes, model.job, model.temperature)
+        return BranchModel(branch.classes, model.job)
 
-    branches = _touched_branches(changes, grower.options)
+    branches = _touched_branches(changes, grower.recipe.growth)
     leaves, models = await asyncio.gather(
         asyncio.gather(*map(train, changes.leaves)),
         asyncio.gather(*map(refine, branches)),
@@ -75,13 +69,14 @@ async def relearn(
         _decision(old, new, grower)
         for old, new in zip(changes.leaves, leaves, strict=True)
     )
-    return with_exponents(new_tree, above, grower), decisions
+    new_tree = with_exponents(new_tree, above, grower)
+    return calibrated(new_tree, grower), decisions
 
 
 def _touched_branches(
-    changes: Changes, options: GrowthOptions
+    changes: Changes, growth: Growth
 ) -> tuple[Branch, ...]:
-    return changes.branches if options.refine_branches != "none" else ()
+    return changes.branches if growth.refine_branches != "none" else ()
 
 
 def _decision(old: Leaf, new: Leaf, grower: Grower) -> Decision:

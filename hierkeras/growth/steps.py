@@ -7,7 +7,7 @@ import dataclasses
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -17,7 +17,6 @@ from hierkeras._errors import UserError
 from hierkeras.data.catalogue import SPLITS
 from hierkeras.data.splits import check_enough
 from hierkeras.growth import memory, summary
-from hierkeras.growth.assess import Assessor
 from hierkeras.growth.changes import (
     Changes,
     find_changes,
@@ -25,16 +24,17 @@ from hierkeras.growth.changes import (
     new_leaves,
 )
 from hierkeras.growth.duplicates import find_duplicates
-from hierkeras.growth.extend_leaf import Grower
-from hierkeras.growth.incremental import first_tree, incremental
-from hierkeras.growth.options import GrowthOptions
-from hierkeras.growth.plan import JobPlan
+from hierkeras.growth.grower import grower
+from hierkeras.growth.incremental import grow_tree
 from hierkeras.growth.relearn import is_pending, relearn
+from hierkeras.growth.specs import Specs
+from hierkeras.recipe.recipe import Recipe
+from hierkeras.recipe.remembered import Remembered, to_settings
 from hierkeras.training import interruption
 from hierkeras.training.context import Context
 from hierkeras.training.executors import Executor
 from hierkeras.training.jobs import Jobs
-from hierkeras.tree.generation import Duplicates, Generation, Step
+from hierkeras.tree.generation import Duplicates, Generation, JobUse, Step
 from hierkeras.tree.nodes import Tree
 
 if TYPE_CHECKING:
@@ -42,41 +42,69 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class StepConfig:
-    """How steps are made.
-
-    Args:
-        plan: Makes the specs of jobs.
-        options: How the tree grows.
-        settings: What the generations record.
-        max_bad_images: Most unreadable images of a step's new classes.
-        relearn: Whether a last step trains again what changed images of
-            known classes touch.
-    """
-
-    plan: JobPlan
-    options: GrowthOptions
-    settings: dict[str, Any]
-    max_bad_images: int = 100
-    relearn: bool = False
-
-
-def grow(
-    context: Context,
-    batches: Sequence[tuple[str, ...]],
-    config: StepConfig,
-    executor: Executor,
-    predictor: Predictor,
-) -> Iterator[Generation]:
-    """Takes in batches of new classes, one step each.
+class Workshop:
+    """What steps are made with.
 
     Args:
         context: The work directory, which the caller holds the lock of, and
             the images.
-        batches: The new classes of each step.
-        config: How.
+        remembered: The recipe, and what else generations record.
         executor: Where jobs run.
         predictor: Runs models of the work directory.
+        max_bad_images: Most unreadable images of a step's new classes.
+    """
+
+    context: Context
+    remembered: Remembered
+    executor: Executor
+    predictor: Predictor
+    max_bad_images: int = 100
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe."""
+        return self.remembered.recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class _Arrived:
+    """What a step is about.
+
+    Args:
+        latest: The generation that it begins with; None: there is none.
+        new_classes: The classes that it adds.
+        changes: What changed since the tree was trained.
+        context: The images, less those that are left out.
+        duplicates: Images that are there twice.
+    """
+
+    latest: Generation | None
+    new_classes: tuple[str, ...]
+    changes: Changes
+    context: Context
+    duplicates: tuple[Duplicates, ...]
+
+    @property
+    def tree(self) -> Tree | None:
+        return self.latest.tree if self.latest else None
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        return self.latest.tree.classes if self.latest else ()
+
+
+def grow(
+    workshop: Workshop,
+    batches: Sequence[tuple[str, ...]],
+    relearns: bool = False,
+) -> Iterator[Generation]:
+    """Takes in batches of new classes, one step each.
+
+    Args:
+        workshop: What steps are made with.
+        batches: The new classes of each step.
+        relearns: Whether a last step trains again what changed images of
+            known classes touch.
 
     Yields:
         Each new generation, once it is published.
@@ -86,72 +114,64 @@ def grow(
             images of a class, or a job fails. Finished jobs stay.
     """
     # A step without new classes relearns.
-    for new_classes in (*batches, *([()] if config.relearn else [])):
+    for new_classes in (*batches, *([()] if relearns else [])):
         start = time.monotonic()
-        latest = context.store.latest()
-        if latest is not None:
-            context.leave_out_as(latest.step)
-        known = latest.tree.classes if latest else ()
-        fresh = (*new_classes, *_changes(latest, context).class_names)
-        leave_out_unreadable(context, fresh, known, config.max_bad_images)
-        changes = _changes(latest, context)  # less what cannot be read
-        if not new_classes and not is_pending(changes, config.options):
+        arrived = _arrived(new_classes, workshop)
+        if not new_classes and not is_pending(
+            arrived.changes, workshop.recipe.growth
+        ):
             return
-        if config.options.memory_per_class:
-            memory.check_keys(context.catalogue, (*known, *new_classes))
-        duplicates = _duplicates(context, fresh, known)
-        for line in summary.duplicate_lines(duplicates):
+        for line in summary.duplicate_lines(arrived.duplicates):
             print(line, file=sys.stderr, flush=True)
-        arrived = new_classes or changes
-        tree, step = interruption.run(
-            _step(context, latest, arrived, config, executor, predictor)
-        )
-        trained_on = context.catalogue
-        context.keep_only(
-            memory.choose_exemplars(
-                new_leaves(tree, latest.tree if latest else None),
-                config.options.memory_per_class,
-                context,
-                predictor,
-            )
-        )
-        made = Generation(
-            number=context.store.next_number(),
-            parent=latest.number if latest else None,
-            settings=config.settings,
-            tree=tree,
-            step=msgspec.structs.replace(
-                step,
-                seconds=time.monotonic() - start,
-                learnt=learnt_from(tree, latest, context.catalogue),
-                duplicates=duplicates,
-                exemplars=dict(context.config.exemplars),
-                remaining=memory.remaining_data(
-                    tree, latest, trained_on, context
-                ),
-            ),
-        )
-        generation = context.store.numbered(made)
-        context.store.publish(generation)
+        tree, step = interruption.run(_step(arrived, workshop))
+        store = arrived.context.store
+        made = _generation(tree, step, arrived, workshop)
+        seconds = time.monotonic() - start
+        step = msgspec.structs.replace(made.step, seconds=seconds)
+        generation = store.numbered(msgspec.structs.replace(made, step=step))
+        store.publish(generation)
         yield generation
 
 
-def leave_out_unreadable(
+def _arrived(new_classes: tuple[str, ...], workshop: Workshop) -> _Arrived:
+    """What a step is about; nothing is trained yet."""
+    latest = workshop.context.store.latest()
+    context = workshop.context.left_by(latest.step if latest else None)
+    known = latest.tree.classes if latest else ()
+    fresh = (*new_classes, *_changes(latest, context).class_names)
+    context = without_unreadable(
+        context, fresh, known, workshop.max_bad_images
+    )
+    if workshop.recipe.growth.memory_per_class:
+        memory.check_keys(context.catalogue, (*known, *new_classes))
+    return _Arrived(
+        latest,
+        new_classes,
+        _changes(latest, context),  # less what cannot be read
+        context,
+        _duplicates(context, fresh, known),
+    )
+
+
+def without_unreadable(
     context: Context,
     new_classes: Sequence[str],
     known_classes: Sequence[str],
     max_bad_images: int,
-) -> None:
+) -> Context:
     """Decodes every image of new classes once; leaves out what fails.
 
     Of the known classes, whose images were all decoded when they were new,
     the validation images are decoded again, for they are judged by.
 
     Args:
-        context: The images; changed.
+        context: The images.
         new_classes: The new classes, and known ones with new images.
         known_classes: The known ones.
         max_bad_images: Most images that may fail.
+
+    Returns:
+        The context without them.
 
     Raises:
         UserError: If more fail, or a class is left with too few.
@@ -167,8 +187,9 @@ def leave_out_unreadable(
             f"--max_bad_images={len(unreadable)}"
         )
     if unreadable:
-        context.leave_out([image.key for image in unreadable])
+        context = context.without([image.key for image in unreadable])
         check_enough(context.catalogue, new_classes)
+    return context
 
 
 def _looked_at(
@@ -198,53 +219,75 @@ def _changes(latest: Generation | None, context: Context) -> Changes:
     return find_changes(latest, context) if latest else Changes()
 
 
-async def _step(
-    context: Context,
-    latest: Generation | None,
-    arrived: tuple[str, ...] | Changes,
-    config: StepConfig,
-    executor: Executor,
-    predictor: Predictor,
-) -> tuple[Tree, Step]:
+async def _step(arrived: _Arrived, workshop: Workshop) -> tuple[Tree, Step]:
     """Grows the tree by the new classes that arrived, or relearns."""
-    new_classes = () if isinstance(arrived, Changes) else arrived
-    jobs, baseline = Jobs(context, executor), Jobs(context, executor)
-    assessor = Assessor(context.catalogue, predictor, config.options.routing)
-    grower = Grower(config.options, config.plan, jobs, assessor)
-    old_error_before = old_error_after = None
-    if latest is None:
-        tree, decisions = await first_tree(new_classes, grower)
-    else:
-        known = latest.tree.classes
-        growing = (
-            relearn(latest.tree, arrived, grower)
-            if isinstance(arrived, Changes)
-            else incremental(latest.tree, arrived, grower)
-        )
-        (tree, decisions), _ = await asyncio.gather(
-            growing,
-            _scratch_baseline(
-                (*known, *new_classes), baseline, config, context
-            ),
-        )
-        old_error_before = assessor.error(latest.tree, known)
-        old_error_after = assessor.error(tree, known)
-    return grower.calibrated(tree), Step(
-        new_classes=new_classes,
+    tree, known = arrived.tree, arrived.known
+    grows = grower(
+        arrived.context,
+        workshop.recipe,
+        workshop.executor,
+        workshop.predictor,
+    )
+    growing = (
+        relearn(tree, arrived.changes, grows)
+        if tree is not None and not arrived.new_classes
+        else grow_tree(tree, arrived.new_classes, grows)
+    )
+    (grown, decisions), scratch = await asyncio.gather(
+        growing, _scratch_baseline(arrived, workshop)
+    )
+    assessor = grows.assessor
+    return grown, Step(
+        new_classes=arrived.new_classes,
         decisions=decisions,
-        jobs=jobs.uses(),
-        scratch=next(iter(baseline.uses()), None),
-        unreadable_images=context.config.unreadable,
-        old_error_before=old_error_before,
-        old_error_after=old_error_after,
-        error_after=assessor.error(tree, tree.classes),
+        jobs=grows.jobs.uses(),
+        scratch=scratch,
+        unreadable_images=arrived.context.config.unreadable,
+        old_error_before=assessor.error(tree, known) if tree else None,
+        old_error_after=assessor.error(grown, known) if tree else None,
+        error_after=assessor.error(grown, grown.classes),
         seconds=0.0,
+        duplicates=arrived.duplicates,
     )
 
 
 async def _scratch_baseline(
-    classes: tuple[str, ...], jobs: Jobs, config: StepConfig, context: Context
-) -> None:
-    if config.options.scratch_baseline:
-        spec = config.plan.from_scratch(classes, context.catalogue)
-        await jobs.run(spec, "scratch baseline")
+    arrived: _Arrived, workshop: Workshop
+) -> JobUse | None:
+    recipe, context = workshop.recipe, arrived.context
+    if arrived.tree is None or not recipe.growth.scratch_baseline:
+        return None
+    specs = Specs(recipe, context.catalogue, bool(context.config.exemplars))
+    jobs = Jobs(context, workshop.executor)
+    classes = (*arrived.known, *arrived.new_classes)
+    await jobs.run(specs.scratch(classes), "scratch baseline")
+    return jobs.uses()[0]
+
+
+def _generation(
+    tree: Tree, step: Step, arrived: _Arrived, workshop: Workshop
+) -> Generation:
+    """The generation of a step, with the exemplars that it chooses."""
+    latest, context = arrived.latest, arrived.context
+    left = context.keeping(
+        memory.choose_exemplars(
+            new_leaves(tree, arrived.tree),
+            workshop.recipe.growth.memory_per_class,
+            context,
+            workshop.predictor,
+        )
+    )
+    return Generation(
+        number=context.store.next_number(),
+        parent=latest.number if latest else None,
+        settings=to_settings(workshop.remembered),
+        tree=tree,
+        step=msgspec.structs.replace(
+            step,
+            learnt=learnt_from(tree, latest, left.catalogue),
+            exemplars=dict(left.config.exemplars),
+            remaining=memory.remaining_data(
+                tree, latest, context.catalogue, left
+            ),
+        ),
+    )

@@ -167,6 +167,21 @@ def tree_lines(tree: nodes.Tree) -> list[str]:
     return lines
 
 
+def pending_lines(batches: Sequence[Sequence[str]]) -> list[str]:
+    """The steps that are pending, in words.
+
+    Args:
+        batches: The new classes of each step.
+    """
+    if not batches:
+        return ["nothing is pending"]
+    return [
+        f"pending: {counted(len(batch), 'new class', 'new classes')}: "
+        f"{_some(batch)}"
+        for batch in batches
+    ]
+
+
 def counted(number: int, singular: str, plural: str | None = None) -> str:
     """A number with its noun, such as `1 job` or `2 jobs`."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"

@@ -18,31 +18,6 @@ _PRIOR = 0.5
 _TINY = 1e-12
 
 
-def of_model(
-    probabilities: npt.NDArray[np.float32], labels: npt.NDArray[np.int32]
-) -> float:
-    """The temperature of a model's logits.
-
-    It minimises the negative log-likelihood of the labels (Guo et al. 2017,
-    section 4.2, https://arxiv.org/abs/1706.04599).
-
-    Args:
-        probabilities: float array of shape (n, c), the model's softmax
-            outputs for images of its classes.
-        labels: int array of shape (n,), their classes.
-
-    Returns:
-        A temperature in [1/4, 4].
-    """
-    rows = np.arange(len(labels))
-
-    def loss(temperature: float) -> float:
-        own = temper(probabilities, temperature)[rows, labels]
-        return float(-np.log(np.maximum(own, _TINY)).sum())
-
-    return _least(loss)
-
-
 def of_answers(
     probabilities: npt.NDArray[np.float32], labels: npt.NDArray[np.int32]
 ) -> float:

@@ -11,9 +11,12 @@ import importlib
 import os
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
 
 from hierkeras._errors import UsageError
+from hierkeras._option import option
 
 if TYPE_CHECKING:
     import keras
@@ -108,23 +111,45 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType(
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class ModelConfig:
-    """Everything but the classes that decides what a network computes.
+class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything but the classes that decides what a network computes."""
 
-    Attributes:
-        backbone: A key of `BACKBONES`.
-        image_size: Height and width of the images in pixels.
-        width_multiplier: Factor on the number of channels of every layer.
-        dropout: Rate in [0, 1); None for the backbone's own.
-        backbone_weights: A local file of weights to start from, or "none".
-    """
-
-    backbone: str
-    image_size: int
-    width_multiplier: float = 1.0
-    dropout: float | None = None
-    backbone_weights: str = "none"
+    backbone: Annotated[
+        str,
+        option(
+            f"Network of every node: {', '.join(BACKBONES)}.", flag="backbone"
+        ),
+    ] = "small_cnn"
+    image_size: Annotated[
+        int,
+        option(
+            "Height and width of the images in pixels; 0: by the images.",
+            0,
+            MAX_IMAGE_SIZE,
+            flag="image_size",
+        ),
+    ] = 0
+    width_multiplier: Annotated[
+        float,
+        option(
+            "Factor on every layer's channels.",
+            MIN_WIDTH,
+            MAX_WIDTH,
+            flag="width_multiplier",
+        ),
+    ] = 1.0
+    dropout: (
+        Annotated[
+            float, option("Rate; the backbone's own if not given.", 0.0, 0.999)
+        ]
+        | None
+    ) = None
+    backbone_weights: Annotated[
+        str,
+        option(
+            "A local file to start from, or none.", flag="backbone_weights"
+        ),
+    ] = "none"
 
 
 def check_config(config: ModelConfig) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from etils import epath
 
 from hierkeras.training import results
+from hierkeras.training.spec import parents
 from hierkeras.tree import atomic, nodes, sums
 from hierkeras.tree.finding import Finding, command
 from hierkeras.tree.generation import Generation
@@ -247,18 +248,17 @@ def _contradicting(
 
 
 def _orphans(store: Store, jobs: Jobs, known: set[str]) -> Iterator[Finding]:
+    there = {*jobs.whole, *jobs.damaged, *known}
     for job, result in jobs.whole.items():
-        initial = result.spec.initial
-        if initial is None or {initial.job} & {*jobs.whole, *jobs.damaged}:
-            continue
-        if initial.job not in known:
-            yield Finding(
-                "information",
-                os.fspath(store.job_folder(job)),
-                f"job {initial.job}, from which job {job} started, is missing",
-                "nothing has to be done: it is needed only to train this one "
-                "again",
-            )
+        for parent in parents(result.spec.start):
+            if parent not in there:
+                yield Finding(
+                    "information",
+                    os.fspath(store.job_folder(job)),
+                    f"job {parent}, from which job {job} started, is missing",
+                    "nothing has to be done: it is needed only to train this "
+                    "one again",
+                )
 
 
 def _unlisted(store: Store, jobs: Jobs) -> Iterator[Finding]:

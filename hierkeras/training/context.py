@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hierkeras._errors import UserError
 from hierkeras.data import registry
+from hierkeras.data.catalogue import Catalogue
 from hierkeras.data.names import is_utf8
 from hierkeras.data.source import Cache, DataConfig, Source
 from hierkeras.tree.generation import Step
@@ -65,7 +66,7 @@ class ContextConfig:
 
 
 class Context:
-    """The opened work directory and data set that jobs run in.
+    """The opened work directory and data set that jobs run in; a value.
 
     Args:
         config: How to open it.
@@ -78,20 +79,35 @@ class Context:
         self.config = config
         self.store = Store(config.workdir)
         self.source = source or registry.open_source(config.data)
-        self.catalogue = self.source.catalogue
-        self._exclude()
+        self.catalogue = _remaining(self.source.catalogue, config)
+        self._decoded = _Decoded(self.source, config)
 
-    @functools.cached_property
+    @property
     def images(self) -> Images:
         """The images, decoded once for every job of this process."""
-        from hierkeras.data.images import Images  # needs TensorFlow
+        return self._decoded.images
 
-        return Images(
-            self.source, self.config.image_size, cache=self.config.cache
-        )
+    def samples(
+        self, split: str, classes: Sequence[str]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The images of a split, and their labels among some classes.
 
-    def leave_out(self, keys: Sequence[str]) -> None:
-        """Excludes unreadable images from every job from now on.
+        Args:
+            split: `train`, `validation` or `test`.
+            classes: The classes, in the order of the labels.
+
+        Returns:
+            int64 array of shape (n,), examples of the catalogue; and int32
+            array of shape (n,).
+        """
+        indices = self.catalogue.indices(split, classes)
+        return indices, self.catalogue.labels_among(indices, classes)
+
+    def without(self, keys: Sequence[str]) -> Context:
+        """The same, less some images that cannot be read.
+
+        Args:
+            keys: Of the images, beside those that are left out already.
 
         Raises:
             UserError: If no generation could record the name of one.
@@ -102,40 +118,64 @@ class Context:
                     f"image {key!a} cannot be read, and its name is no UTF-8, "
                     "so that nothing can record it; remove or rename it"
                 )
-        keys = tuple(sorted({*self.config.unreadable, *keys}))
-        self.config = dataclasses.replace(self.config, unreadable=keys)
-        self._exclude()
+        all_keys = tuple(sorted({*self.config.unreadable, *keys}))
+        return self._with(unreadable=all_keys)
 
-    def keep_only(self, exemplars: Mapping[str, tuple[str, ...]]) -> None:
-        """Lets every job from now on train on exemplars of some classes.
+    def keeping(self, exemplars: Mapping[str, tuple[str, ...]]) -> Context:
+        """The same, of which jobs train on exemplars of some classes.
 
         Args:
             exemplars: Class to the keys of its exemplars; takes the place of
                 what was kept before.
         """
-        self.config = dataclasses.replace(self.config, exemplars=exemplars)
-        self._exclude()
+        return self._with(exemplars=exemplars)
 
-    def leave_out_as(self, step: Step) -> None:
-        """Excludes the images that a step left out, or leaves out after it.
+    def left_by(self, step: Step | None) -> Context:
+        """The same, less what a step left out, or leaves out after it.
 
         Args:
-            step: What led to the generation that is gone on from.
+            step: What led to the generation that is gone on from; None: there
+                is none.
         """
-        self.leave_out(step.unreadable_images)
-        self.keep_only(step.exemplars)
+        if step is None:
+            return self
+        return self.without(step.unreadable_images).keeping(step.exemplars)
 
-    def _exclude(self) -> None:
-        catalogue = self.source.catalogue
-        unreadable, exemplars = self.config.unreadable, self.config.exemplars
-        if unreadable:
-            found = np.flatnonzero(np.isin(catalogue.keys, list(unreadable)))
-            catalogue = catalogue.excluding(found)
-        # A class may be gone by now: others say so.
-        present = exemplars.keys() & set(catalogue.class_names)
-        if present:
-            kept = [key for name in present for key in exemplars[name]]
-            rows = catalogue.indices("train", sorted(present))
-            forgotten = ~np.isin(catalogue.keys[rows], kept)
-            catalogue = catalogue.excluding(rows[forgotten])
-        self.catalogue = catalogue
+    def _with(self, **changes: Any) -> Context:
+        config = dataclasses.replace(self.config, **changes)
+        if config == self.config:
+            return self
+        other = Context(config, self.source)
+        other._decoded = self._decoded
+        return other
+
+
+class _Decoded:
+    """The images of a source, which contexts that differ little share."""
+
+    def __init__(self, source: Source, config: ContextConfig) -> None:
+        self._source = source
+        self._config = config
+
+    @functools.cached_property
+    def images(self) -> Images:
+        from hierkeras.data.images import Images  # needs TensorFlow
+
+        return Images(
+            self._source, self._config.image_size, cache=self._config.cache
+        )
+
+
+def _remaining(catalogue: Catalogue, config: ContextConfig) -> Catalogue:
+    """A catalogue less what is left out."""
+    if config.unreadable:
+        unreadable = np.isin(catalogue.keys, list(config.unreadable))
+        catalogue = catalogue.excluding(np.flatnonzero(unreadable))
+    # A class may be gone by now: others say so.
+    present = config.exemplars.keys() & set(catalogue.class_names)
+    if present:
+        kept = [key for name in present for key in config.exemplars[name]]
+        rows = catalogue.indices("train", sorted(present))
+        forgotten = ~np.isin(catalogue.keys[rows], kept)
+        catalogue = catalogue.excluding(rows[forgotten])
+    return catalogue

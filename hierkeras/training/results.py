@@ -176,7 +176,7 @@ def load_model(store: Store, job: str) -> keras.Model:
             raise
         except Exception as error:  # whatever the file makes Keras do
             raise ValueError(f"{MODEL_FILE}: {_first_line(error)}") from None
-        side = spec.model.image_size
+        side = spec.network.image_size
         if shapes != ((None, side, side, 3), (None, len(spec.classes))):
             raise ValueError(
                 f"{MODEL_FILE} is not a model of the job's classes"
@@ -233,7 +233,7 @@ def check_jobs(store: Store, generation: Generation, image_size: int) -> None:
     lost = [node for node in lost if store.has_job(node.job)]
     for node in (*generation.tree.nodes(), *lost):
         spec = read(store, node.job).spec
-        if (spec.classes, spec.model.image_size) != (node.classes, image_size):
+        if (spec.classes, spec.network.image_size) != (node.classes, image_size):
             raise _misfit(store, generation, node.job)
     if step.scratch is not None and store.has_job(step.scratch.job):
         spec = read(store, step.scratch.job).spec  # its order is its own

@@ -8,185 +8,119 @@ folder exists is not run again.
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
 
 import msgspec
 
 from hierkeras.models.registry import ModelConfig
+from hierkeras.recipe.growth import NewColumns
+from hierkeras.recipe.training import Training
 from hierkeras.tree.names import JobId
 
-Schedule = Literal["adaptive", "cosine"]
-Optimizer = Literal["sgd", "adamw", "muon"]
-Augmentation = Literal["none", "shift_flip"]
-Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
-Trainable = Literal["all", "head", "none"]
-NewColumns = Literal["random", "imprinted"]
+
+class _Start(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"
+):
+    """What a job starts from, and what it trains of it."""
 
 
-# Fields that specs did not always have, and what a spec without one means.
-# That is not hashed, so that a new field changes no job's id.
-_LATER: dict[str, object] = {
-    "label_smoothing": 0.0,
-    "balanced_softmax": False,
-    "shrink": 1.0,
-    "perturb": 0.0,
-    "head_epochs": 0.0,
-    "body_rate": 1.0,
-    "widening_noise": 0.0,
-    "leaf": None,
-    "top_layers": 0,
-    "teacher": None,
-    "superclasses": None,
-    "leaves": None,
-    "align_weights": False,
-    "reestimate_batch_norm": False,
-}
+class Scratch(_Start, tag="scratch"):
+    """Random weights; all is trained."""
 
 
-class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a model is trained.
-
-    The defaults are the paper's where it names a value (section 5, Training
-    Details), else those of Krizhevsky et al. 2012, which it builds on.
+class Flat(_Start, tag="flat"):
+    """A model that takes in classes with a wider softmax; all is trained.
 
     Args:
-        schedule: `adaptive` (the paper's rule) or `cosine` with a fixed
-            budget of `max_epochs` passes over the images.
-        optimizer: `sgd` (with Nesterov momentum), `adamw` or `muon`.
-        initial_learning_rate: Rate at the start, greater than 0.
-        momentum: Of `sgd` and `muon`, in [0, 1).
-        weight_decay: Decoupled, per step and unit of learning rate; not
-            applied to biases and normalisation.
-        batch_size: Images in a step, over all devices.
-        max_epochs: Most epochs; 0 trains nothing. An epoch is a pass over
-            the images with `cosine`, `samples_per_check` images with
-            `adaptive`.
-        warmup_epochs: With `cosine`, epochs of linear warm-up.
-        samples_per_check: With `adaptive`, images between two validations.
-        validation_samples: Random validation images of one validation.
-        min_error_drop: With `adaptive`, the drop of the validation error,
-            in [0, 1], that counts as progress.
-        patience: With `adaptive`, validations without progress in a row
-            that cut the rate.
-        learning_rate_cuts: With `adaptive`, how often the rate is cut before
-            training stops.
-        learning_rate_cut_factor: By what it is divided.
-        augmentation: `shift_flip` moves each image by up to an eighth of its
-            size and mirrors half of them; `none`.
-        precision: Keras dtype policy.
-        label_smoothing: Share of a label, in [0, 1), that is divided among
-            all classes (Szegedy et al. 2016, section 7,
-            https://arxiv.org/abs/1512.00567).
-        balanced_softmax: Whether the loss makes up for classes of which there
-            are fewer training images than of others (Ren et al. 2020,
-            https://arxiv.org/abs/2007.10740).
-    """
-
-    schedule: Schedule = "adaptive"
-    optimizer: Optimizer = "sgd"
-    initial_learning_rate: float = 0.01
-    momentum: float = 0.9
-    weight_decay: float = 0.0005
-    batch_size: int = 128
-    max_epochs: int = 100
-    warmup_epochs: float = 0.0
-    samples_per_check: int = 30_000
-    validation_samples: int = 1_000
-    min_error_drop: float = 0.001
-    patience: int = 3
-    learning_rate_cuts: int = 2
-    learning_rate_cut_factor: float = 10.0
-    augmentation: Augmentation = "none"
-    precision: Precision = "float32"
-    label_smoothing: float = 0.0
-    balanced_softmax: bool = False
-
-
-class Initial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The model that a job starts from, and how.
-
-    Args:
-        job: Id of the job that made it.
-        new_columns: How softmax columns of classes that it lacks begin:
-            `random`, or `imprinted` from the classes' mean features (Qi et
-            al. 2018).
+        parent: Id of the job that made it.
+        new_columns: How the columns of classes that it lacks begin: `random`,
+            or `imprinted` from the classes' mean features (Qi et al. 2018).
         shrink: Factor, in (0, 1], on the weights that are taken over, and
         perturb: factor, at least 0, on fresh random weights that are added
             to them: shrink and perturb (Ash & Adams 2020, section 4,
             https://arxiv.org/abs/1910.08475).
-        head_epochs: Epochs in which only the softmax layer learns, before
-            all does: linear probing, then fine-tuning (Kumar et al. 2022,
-            https://arxiv.org/abs/2202.10054).
-        body_rate: Factor, in (0, 1], on the learning rate of what is below
-            the softmax layer.
-        align_weights: Whether softmax columns of classes that it lacks are
-            scaled, after training, to the mean length of the others: weight
-            aligning (Zhao et al. 2020, https://arxiv.org/abs/1911.07053).
-        widening_noise: Where the job's network is wider than that model,
-            standard deviation of the noise on replicated channels, as a part
-            of that of the kernel; see `hierkeras.models.widening`.
-        leaf: Which of the leaves that the job was trained together with the
-            model is, from 0; None: it is the job's own.
+        distillation: Weight, in the loss, of the parent's opinion of the
+            classes that it knows; 0: none.
     """
 
-    job: JobId
-    new_columns: NewColumns = "random"
-    shrink: float = 1.0
-    perturb: float = 0.0
-    head_epochs: float = 0.0
-    body_rate: float = 1.0
-    align_weights: bool = False
-    widening_noise: float = 0.0
-    leaf: int | None = None
+    parent: JobId
+    new_columns: NewColumns
+    shrink: float
+    perturb: float
+    distillation: float
 
 
-class Teacher(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A model whose opinion of the classes that it knows is kept to.
-
-    Learning without forgetting (Li & Hoiem 2017,
-    https://arxiv.org/abs/1606.09282): the loss gains the cross-entropy, over
-    the classes that both know, with the teacher's softened probabilities
-    (Hinton et al. 2015, https://arxiv.org/abs/1503.02531).
+class Clone(_Start, tag="clone"):
+    """A model of which a leaf is made, or that is trained again.
 
     Args:
-        job: Id of the job that made it.
-        weight: Of that loss beside the labels', greater than 0.
-        temperature: Divides both models' logits in it, greater than 0.
+        parent: As of `Flat`, as are
+        new_columns, shrink, perturb: these; of what is trained.
+        leaf_layers: How many layers are trained, counted from the softmax
+            layer down, normalisation with the layer before it; 0: all.
     """
 
-    job: JobId
-    weight: float
-    temperature: float
+    parent: JobId
+    new_columns: NewColumns
+    shrink: float
+    perturb: float
+    leaf_layers: int
 
 
-class Superclasses(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a branch sends images to, which it is trained to tell apart.
+class Preview(_Start, tag="preview"):
+    """A model with imprinted columns for new classes; nothing is trained.
 
     Args:
-        classes: Names of the classes of each; together, those of the job.
-        weight: Share, in (0, 1], of the loss that is about them; the rest is
-            about the classes.
+        parent: As of `Flat`.
     """
 
-    classes: tuple[tuple[str, ...], ...]
-    weight: float
+    parent: JobId
 
 
-class Leaves(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The leaves that a branch is trained together with, as one network.
+class Refined(_Start, tag="refined"):
+    """As `Preview`, of which then the softmax layer is trained.
+
+    Args:
+        parent: As of `Flat`.
+    """
+
+    parent: JobId
+
+
+class Together(_Start, tag="together"):
+    """A model that becomes a branch, trained with its leaves as one network.
 
     HD-CNN (Yan et al. 2015, section 4, https://arxiv.org/abs/1410.0736) trains
     a coarse and several fine classifiers above shared layers so; here an image
     also teaches its own leaf alone, for which the others have no class.
 
     Args:
-        classes: Names of the classes of each; together, those of the job.
-        top_layers: How many layers each has of its own, counted from the
-            softmax layer down; those below are the branch's. 0: all.
+        parent: As of `Flat`, as are
+        shrink, perturb: these.
+        superclasses: The classes of each leaf; together, those of the job.
+        leaf_layers: How many layers each leaf has of its own, counted from
+            the softmax layer down; those below are the branch's. 0: all.
     """
 
-    classes: tuple[tuple[str, ...], ...]
-    top_layers: int
+    parent: JobId
+    shrink: float
+    perturb: float
+    superclasses: tuple[tuple[str, ...], ...]
+    leaf_layers: int
+
+
+class CutOut(_Start, tag="cut_out"):
+    """A leaf that was trained together with its branch; nothing is trained.
+
+    Args:
+        branch: Id of the job that trained both.
+        leaf: Its number there, from 0.
+    """
+
+    branch: JobId
+    leaf: int
+
+
+Start = Scratch | Flat | Clone | Preview | Refined | Together | CutOut
 
 
 class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -194,51 +128,41 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         classes: Names of the classes, in the order of the outputs.
-        model: The network.
-        recipe: How it is trained.
+        network: The network.
+        training: How it is trained, for how many epochs, with which seed.
         data: Fingerprint of the training and validation images.
-        initial: What it starts from; None: random weights.
-        trainable: Which part is trained: `all`, `head` (the softmax layer)
-            or `none`.
-        top_layers: With `all`, how many layers, counted from the softmax
-            layer down, are trained; 0: every one. Normalisation counts with
-            the layer before it.
-        teacher: A model whose opinion is kept to; None: there is none.
-        superclasses: What the model is trained to tell apart too; None:
-            classes only.
-        leaves: The leaves that it is trained together with; None: it is
-            trained alone.
-        reestimate_batch_norm: Whether the moving means and variances of what
-            was trained are replaced, after the training, by those over its
-            images; see `hierkeras.training.batch_norm`.
-        seed: Of initialisation, order and augmentation.
+        start: What it starts from.
     """
 
     classes: tuple[str, ...]
-    model: ModelConfig
-    recipe: Recipe
+    network: ModelConfig
+    training: Training
     data: str
-    initial: Initial | None = None
-    trainable: Trainable = "all"
-    top_layers: int = 0
-    teacher: Teacher | None = None
-    superclasses: Superclasses | None = None
-    leaves: Leaves | None = None
-    reestimate_batch_norm: bool = False
-    seed: int = 0
+    start: Start = Scratch()
 
     @property
     def job(self) -> str:
         """The job id: 16 hexadecimal digits of the spec's hash."""
-        content = msgspec.to_builtins(self)
-        for part in (content, content["recipe"], content["initial"] or {}):
-            for name, default in _LATER.items():
-                if name in part and part[name] == default:
-                    del part[name]
-        canonical = msgspec.json.encode(content)
-        return hashlib.sha256(canonical).hexdigest()[:16]
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
 
     @property
     def random_seed(self) -> int:
         """A seed in [0, 2^31) of this job's own, so that jobs differ."""
         return int(self.job, 16) % 2**31
+
+
+def leaf_layers(start: Start) -> int:
+    """How many layers a model has of its own; 0: all of them.
+
+    Args:
+        start: What its job started from; of a leaf that was cut out, that of
+            its branch's job.
+    """
+    return start.leaf_layers if isinstance(start, Clone | Together) else 0
+
+
+def parents(start: Start) -> tuple[JobId, ...]:
+    """Ids of the jobs that a job starts from."""
+    if isinstance(start, Scratch):
+        return ()
+    return (start.branch if isinstance(start, CutOut) else start.parent,)

@@ -38,11 +38,29 @@ class JobUse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reused: bool
 
 
-# The flops are not written where there are none, so that the check sums of
-# older files still hold.
-class Decision(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
-):
+class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What validation images say about the two increments of a leaf.
+
+    Args:
+        num_images: Images that both answered, at least 1.
+        only_flat_right: How many of them the flat increment alone has right.
+        only_clone_right: How many the clone increment alone has right.
+        p_value: How likely such a lead of the clone increment, or a larger
+            one, is by chance alone, in [0, 1].
+        flat_flops: Operations of the flat increment for an image, a
+            multiply-add being 2; greater than 0.
+        clone_flops: The mean of the clone increment's, on those images.
+    """
+
+    num_images: int
+    only_flat_right: int
+    only_clone_right: int
+    p_value: float
+    flat_flops: float
+    clone_flops: float
+
+
+class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How one leaf grew, and why.
 
     Args:
@@ -58,9 +76,7 @@ class Decision(
         clone: The branch and leaves by clone increment; None where none was
             trained.
         clone_error: Their error, under the step's routing.
-        flat_flops: Operations that the flat increment takes for an image, a
-            multiply-add being 2; None where nothing was judged by them.
-        clone_flops: The mean of the clone increment's, on those images.
+        evidence: What was counted where evidence decided; else None.
     """
 
     node: NodeName
@@ -69,11 +85,9 @@ class Decision(
     reason: str
     flat: nodes.Leaf
     flat_error: float
-    # Always written: a factory is no default to leave out.
-    clone: nodes.Branch | None = msgspec.field(default_factory=lambda: None)
-    clone_error: float | None = msgspec.field(default_factory=lambda: None)
-    flat_flops: float | None = None
-    clone_flops: float | None = None
+    clone: nodes.Branch | None = None
+    clone_error: float | None = None
+    evidence: Evidence | None = None
 
 
 class ClassData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -103,10 +117,7 @@ class Duplicates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pairs: tuple[tuple[str, str], ...]
 
 
-# Defaults are not written, so that the check sums of older files still hold.
-class Step(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
-):
+class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an increment step did.
 
     Args:
@@ -153,8 +164,8 @@ class Generation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         number: 1, 2, 3, ….
-        settings: What later steps and readers must agree on: the data set,
-            the network, the routing.
+        settings: What later steps and readers start from: the data set and
+            the recipe; see `hierkeras.recipe.remembered`.
         tree: The tree.
         step: What led to it.
         parent: Number of the generation that the step began with; None for

@@ -27,10 +27,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol, get_args
+from typing import Annotated, Any, Literal, Protocol, get_args
 
+import msgspec
 import numpy as np
 
+from hierkeras._option import option
 from hierkeras.tree import nodes
 
 RoutingRule = Literal["hard", "soft", "fused"]
@@ -42,39 +44,36 @@ _TINY = 1e-30
 Array = Any  # of numpy or of the module that a formula is given
 
 
-@dataclasses.dataclass(frozen=True)
-class Routing:
-    """How images travel down a tree.
+class Routing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How images travel down a tree."""
 
-    Args:
-        rule: `hard`, `soft` or `fused`.
-        beam_width: Most children that run for an image at one branch, at
-            least 1; `hard` runs one.
-        contention: Part, in [0, 1], of the most probable class's probability
-            that makes a class a contender. Without a second one `soft` and
-            `fused` run no child for an image; 0: they run the whole beam.
-    """
-
-    rule: RoutingRule = "hard"
-    beam_width: int = 2
-    contention: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.rule not in ROUTING_RULES:
-            raise ValueError(
-                f"rule expected one of {', '.join(ROUTING_RULES)}. "
-                f"Received: rule={self.rule!r}"
-            )
-        if self.beam_width < 1:
-            raise ValueError(
-                "beam_width expected a positive integer. "
-                f"Received: beam_width={self.beam_width}"
-            )
-        if not 0 <= self.contention <= 1:
-            raise ValueError(
-                "contention expected a number in [0, 1]. "
-                f"Received: contention={self.contention}"
-            )
+    rule: Annotated[
+        RoutingRule,
+        option(
+            "How a tree answers: hard (the paper's), soft or fused.",
+            flag="routing",
+        ),
+    ] = "hard"
+    beam_width: Annotated[
+        int,
+        option(
+            "Most children that run for an image at one branch, with soft "
+            "and fused routing.",
+            1,
+            10**6,
+        ),
+    ] = 2
+    contention: Annotated[
+        float,
+        option(
+            "Part of the most probable class's probability, in [0, 1], that "
+            "makes a class a contender. With soft and fused routing children "
+            "run only where they hold contenders, of which there must be two; "
+            "0: all in the beam.",
+            0.0,
+            1.0,
+        ),
+    ] = 0.0
 
 
 class NodeProbabilities(Protocol):

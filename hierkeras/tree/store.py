@@ -87,16 +87,23 @@ class Store:
             found.append(self.read(parent))
         return tuple(reversed(found))
 
+    def numbers(self) -> list[int]:
+        """The generations that are there, also later ones than the latest."""
+        return [n for n, suffix in self._numbered() if suffix == ".json"]
+
     def next_number(self) -> int:
         """A number that no generation has had, also after a roll-back."""
+        return max((n for n, _ in self._numbered()), default=0) + 1
+
+    def _numbered(self) -> list[tuple[int, str]]:
+        """Number and suffix of the files that take up a number, sorted."""
         if not self.generations.exists():
-            return 1
-        numbers = [
-            int(path.stem)
+            return []
+        return sorted(
+            (int(path.stem), path.suffix)
             for path in self.generations.iterdir()
             if path.stem.isdecimal()
-        ]
-        return max(numbers, default=0) + 1
+        )
 
     def numbered(self, new: generation.Generation) -> generation.Generation:
         """Gives a generation its number.

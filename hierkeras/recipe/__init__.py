@@ -1,0 +1,1 @@
+"""The recipe: all that decides how a tree is trained, grown and served."""

@@ -1,0 +1,114 @@
+"""From a preset, what is remembered and what is given to one recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from hierkeras.recipe import fields, presets
+from hierkeras.recipe.recipe import Recipe, check
+from hierkeras.recipe.remembered import FIXED_SECTION, Remembered
+from hierkeras.recipe.resolve import Facts, resolve
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What a command gives.
+
+    Args:
+        preset: Name of a preset; None: none is given.
+        changes: Fields by name, and their values.
+    """
+
+    preset: str | None = None
+    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Composed:
+    """A recipe, and where each of its fields comes from.
+
+    Args:
+        recipe: The recipe; fields may be left to the data.
+        preset: The preset that it comes from.
+        sources: Name of a field to `given`, `remembered`, `by the data` or
+            `preset NAME`.
+        chosen: What was chosen by the data and why, in a line; empty if
+            nothing was.
+    """
+
+    recipe: Recipe
+    preset: str
+    sources: Mapping[str, str]
+    chosen: str = ""
+
+    def resolved(self, about: Facts) -> Composed:
+        """The same with nothing left to the data.
+
+        Raises:
+            UsageError: If fields do not fit each other.
+        """
+        recipe, chosen = resolve(self.recipe, about)
+        check(recipe)
+        by_data = {
+            name: "by the data"
+            for name in fields.fields()
+            if fields.value(recipe, name) != fields.value(self.recipe, name)
+        }
+        sources = {**self.sources, **by_data}
+        return Composed(recipe, self.preset, sources, chosen)
+
+
+def compose(
+    asked: Asked, remembered: Remembered | None, default: str
+) -> Composed:
+    """Makes the recipe of a command.
+
+    The default preset, then what the work directory remembers, then what is
+    given. A preset that is given takes the place of what is remembered, but
+    for the network, which no step may change.
+
+    Args:
+        asked: What is given.
+        remembered: What the work directory remembers; None: nothing.
+        default: Name of the preset where nothing else is known.
+
+    Raises:
+        UsageError: If there is no such preset.
+    """
+    preset = asked.preset or (remembered.preset if remembered else default)
+    recipe, source = presets.preset(preset), f"preset {preset}"
+    if remembered and not asked.preset:
+        recipe, source = remembered.recipe, "remembered"
+    sources = dict.fromkeys(fields.fields(), source)
+    if remembered and asked.preset:
+        kept = {FIXED_SECTION: getattr(remembered.recipe, FIXED_SECTION)}
+        recipe = msgspec.structs.replace(recipe, **kept)
+        for name, field in fields.fields().items():
+            if field.section == FIXED_SECTION:
+                sources[name] = "remembered"
+    sources |= dict.fromkeys(asked.changes, "given")
+    return Composed(fields.changed(recipe, asked.changes), preset, sources)
+
+
+def lines(composed: Composed) -> list[str]:
+    """Every field with its value, where that comes from, and its meaning."""
+    width = max(map(len, fields.fields()))
+    found, section = [], ""
+    for name, field in fields.fields().items():
+        if field.section != section:
+            section = field.section
+            found += ["", f"{section}:"]
+        value = fields.as_text(fields.value(composed.recipe, name))
+        found.append(
+            f"  {name:{width}}  {value:16} ({composed.sources[name]}) "
+            f"{field.meaning}"
+            + (f" Valid: {field.valid}." if field.values else "")
+        )
+    return [
+        f"recipe {composed.preset}: {presets.about(composed.preset)}",
+        *found,
+    ]

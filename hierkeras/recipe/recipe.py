@@ -1,0 +1,74 @@
+"""The recipe, one value: every option of growing a tree."""
+
+from __future__ import annotations
+
+import msgspec
+
+from hierkeras._errors import UsageError
+from hierkeras.models.registry import ModelConfig, check_config
+from hierkeras.recipe.growth import Growth
+from hierkeras.recipe.serving import Serving
+from hierkeras.recipe.training import Training
+from hierkeras.tree.routing import Routing
+
+
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All that decides how a tree is trained, grown and served.
+
+    A new option is a field of one of these, its use and its test: flags,
+    help, the generation's file and job ids are made from the fields.
+
+    Args:
+        network: The network of every node.
+        training: How it is trained.
+        growth: How the tree grows.
+        routing: How the tree answers; the competition is judged under it.
+        serving: What a served tree answers.
+    """
+
+    network: ModelConfig = ModelConfig()
+    training: Training = Training()
+    growth: Growth = Growth()
+    routing: Routing = Routing()
+    serving: Serving = Serving()
+
+
+def check(recipe: Recipe) -> None:
+    """Checks that the fields of a resolved recipe fit each other.
+
+    Raises:
+        UsageError: If they do not; the message names what to change.
+    """
+    check_config(recipe.network)
+    growth = recipe.growth
+    if growth.num_superclasses == 1:
+        raise UsageError(
+            "num_superclasses=1 divides nothing; give at least 2, or 0 to "
+            "have it chosen"
+        )
+    if growth.partition_by == "predicted_error" and growth.leaves == "beside":
+        raise UsageError(
+            "partition_by=predicted_error needs leaves=after or "
+            "leaves=together, which know what new classes are confused with"
+        )
+    if growth.leaves == "together" and growth.increments != "flat":
+        _check_together(growth)
+
+
+def _check_together(growth: Growth) -> None:
+    """Refuses what leaves that learn with their branch would ignore."""
+    for name, neutral in (("leaf_shrink", 1.0), ("leaf_perturb", 0.0)):
+        value = getattr(growth, name)
+        if value != neutral:
+            raise UsageError(
+                f"leaves=together and {name}={value:g} exclude each other: "
+                "such leaves begin as their branch does; give shrink and "
+                "perturb, or leaves=after"
+            )
+    if growth.memory_per_class:
+        raise UsageError(
+            f"leaves=together and memory_per_class={growth.memory_per_class} "
+            "exclude each other: a branch that learns with its leaves cannot "
+            "keep to the old model's opinion; give leaves=after, or "
+            "--recipe=exemplars"
+        )

@@ -1,0 +1,108 @@
+"""What a recipe leaves to the data: image size, batches, epochs, growth."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from hierkeras.data.source import Source
+from hierkeras.models.registry import BACKBONES
+from hierkeras.recipe import fields
+from hierkeras.recipe.recipe import Recipe
+
+# Above so many images a side of 64 pixels is what 2 cores do in an hour.
+_MANY_IMAGES = 10_000
+_SIDE, _LARGE_SIDE = 64, 96
+# Channels are halved by strides of 2: sides come in multiples of 8.
+_SIDE_STEP = 8
+# At so many images 20 epochs are enough (docs/results.md); with fewer images
+# an epoch is fewer steps, and more of them are needed.
+_IMAGES_OF_STUDY, _EPOCHS, _MOST_EPOCHS = 27_000, 20, 100
+_BATCH_SIZES = (8, 16, 32)
+_STEPS_PER_EPOCH = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What of a data set decides how it is learnt.
+
+    Args:
+        num_images: Training images.
+        num_classes: Classes.
+        is_photos: Whether mirrored and moved images are still the same.
+        side: The median of the shorter sides, in pixels, of some images; None
+            if it cannot be told without decoding.
+    """
+
+    num_images: int
+    num_classes: int
+    is_photos: bool
+    side: int | None
+
+
+def facts(source: Source) -> Facts:
+    """What decides, of a data set that is open."""
+    catalogue = source.catalogue
+    return Facts(
+        len(catalogue.indices("train", catalogue.class_names)),
+        len(catalogue.class_names),
+        source.is_photos,
+        source.typical_side(),
+    )
+
+
+def resolve(recipe: Recipe, about: Facts) -> tuple[Recipe, str]:
+    """Fills in what the recipe leaves to the data.
+
+    Args:
+        recipe: The recipe.
+        about: What decides.
+
+    Returns:
+        The recipe without anything left open; and one line that says what was
+        chosen and why, empty if nothing was.
+    """
+    chosen: dict[str, Any] = {}
+    if not recipe.network.image_size:
+        chosen["image_size"] = _image_size(recipe, about)
+    if not recipe.training.batch_size:
+        chosen["batch_size"] = _batch_size(about.num_images)
+    if not recipe.training.max_epochs:
+        chosen["max_epochs"] = _max_epochs(about.num_images)
+    if recipe.training.augment == "auto":
+        chosen["augment"] = "shift_flip" if about.is_photos else "none"
+    return fields.changed(recipe, chosen), _line(chosen, recipe, about)
+
+
+def _image_size(recipe: Recipe, about: Facts) -> int:
+    most = _SIDE if about.num_images > _MANY_IMAGES else _LARGE_SIDE
+    side = min(about.side or _SIDE, most) // _SIDE_STEP * _SIDE_STEP
+    backbone = BACKBONES.get(recipe.network.backbone)
+    return max(side, _SIDE_STEP, backbone.min_image_size if backbone else 0)
+
+
+def _batch_size(num_images: int) -> int:
+    fitting = [b for b in _BATCH_SIZES if b * _STEPS_PER_EPOCH <= num_images]
+    return max(fitting, default=_BATCH_SIZES[0])
+
+
+def _max_epochs(num_images: int) -> int:
+    wanted = _EPOCHS * math.sqrt(_IMAGES_OF_STUDY / max(1, num_images))
+    return round(min(max(wanted, _EPOCHS), _MOST_EPOCHS))
+
+
+def _line(chosen: dict[str, Any], recipe: Recipe, about: Facts) -> str:
+    if not chosen:
+        return ""
+    what = [f"{name}={fields.as_text(new)}" for name, new in chosen.items()]
+    side = f" of about {about.side} pixels" if about.side else ""
+    kind = "photos" if about.is_photos else "images, not mirrored,"
+    growth = recipe.growth
+    grows = f"growth={growth.increments}"
+    if growth.increments != "flat" and growth.min_classes_to_clone > 2:
+        grows += f" from {growth.min_classes_to_clone} classes on"
+    return (
+        f"chosen for {about.num_images:,} training {kind}{side} of "
+        f"{about.num_classes:,} classes: {', '.join(what)}; {grows}"
+    )
