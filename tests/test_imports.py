@@ -36,6 +36,7 @@ WITHOUT_TENSORFLOW = {
     "hierkeras.data.streams",
     "hierkeras.data.wordnet",
     "hierkeras.growth.checks",
+    "hierkeras.growth.evidence",
     "hierkeras.growth.herding",
     "hierkeras.growth.memory",
     "hierkeras.growth.partition",
