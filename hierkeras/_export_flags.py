@@ -30,10 +30,12 @@ def export_config(recipe: Recipe, force: bool = False) -> ExportConfig:
         force: Whether the quality gate is off.
     """
     from hierkeras.serving.exporting import ExportConfig
+    from hierkeras.serving.signatures import ServingConfig
 
     return ExportConfig(
         routing=recipe.routing,
-        serving=recipe.serving,
+        serving=ServingConfig(recipe.serving.top, recipe.serving.max_pixels, recipe.serving.bad_images),
+        max_old_class_regression=recipe.serving.max_old_class_regression,
         force=force,
         keep_versions=keep_versions(),
     )

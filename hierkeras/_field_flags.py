@@ -46,11 +46,11 @@ def given(*sections: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for field in fields.fields().values():
         if field.section in sections and field.flag in flags.FLAGS:
-            value = flags.FLAGS[field.flag].value
+            value = getattr(flags.FLAGS, field.flag)
             if value is not None:
                 found[field.name] = value
     assigned: dict[str, Any] = {}
-    for text in flags.FLAGS[_SET].value:
+    for text in getattr(flags.FLAGS, _SET):
         name, sign, value = text.partition("=")
         if not sign:
             raise UsageError(f"--set takes FIELD=VALUE. Received: {text!r}")

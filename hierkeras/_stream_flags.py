@@ -72,12 +72,12 @@ def data_config(remembered: Remembered | None) -> DataConfig:
         UserError: If the list of classes cannot be read.
     """
     dataset = _common_flags.DATASET.value
-    if dataset is None and remembered is None:
+    before = remembered.data if remembered else None
+    if dataset is None and before is None:
         raise UsageError(
             "--dataset is not given; give digits, folder:PATH, tfds:NAME or "
             "npz:FILE"
         )
-    before = remembered.data if remembered else DataConfig(dataset)
     if _VALIDATION_FRACTION.value == 0:
         raise UsageError(
             "--validation_fraction=0: everything is chosen on validation "
@@ -90,7 +90,7 @@ def data_config(remembered: Remembered | None) -> DataConfig:
         "class_list": _class_list(),
     }
     changes = {k: value for k, value in given.items() if value is not None}
-    return dataclasses.replace(before, **changes)
+    return dataclasses.replace(before or DataConfig(str(dataset)), **changes)
 
 
 def _class_list() -> tuple[str, ...] | None:

@@ -44,7 +44,8 @@ class ArraySource(Source):
 
     def typical_side(self) -> int:
         """See `Source.typical_side`."""
-        return min(self._images.shape[1:3])
+        height, width = self._images.shape[1:3]
+        return int(min(height, width))
 
     def read(
         self, indices: npt.NDArray[np.int64] | tf.Tensor

@@ -60,17 +60,21 @@ def compete(
             flat_error,
             clone_error,
         )
-    found = evidence.compare(
-        flat_right,
-        clone_right,
-        assessor.flops(Tree(flat)),
-        assessor.flops(Tree(clone)),
-    )
+    flat_flops = assessor.flops(Tree(flat))
+    clone_flops = assessor.flops(Tree(clone))
+    found = evidence.compare(flat_right, clone_right, flat_flops, clone_flops)
     asked = (growth.significance, growth.min_gain_per_doubling)
     return Verdict(
         evidence.is_worth(found, *asked),
         evidence.words(found, *asked),
         flat_error,
         clone_error,
-        found,
+        Evidence(
+            num_images=found.num_images,
+            only_flat_right=found.only_flat_right,
+            only_clone_right=found.only_clone_right,
+            p_value=found.p_value,
+            flat_flops=flat_flops,
+            clone_flops=clone_flops,
+        ),
     )

@@ -41,9 +41,9 @@ class Remembered(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def to_settings(remembered: Remembered) -> dict[str, Any]:
-    """What a generation holds."""
-    settings: dict[str, Any] = msgspec.to_builtins(remembered)
-    return settings
+    """What a generation holds, as JSON gives it back."""
+    raw = msgspec.json.encode(remembered)
+    return msgspec.json.decode(raw, type=dict[str, Any])
 
 
 def read(generation: Generation) -> Remembered:

@@ -86,8 +86,8 @@ def describe(
                 context.catalogue.indices("validation", tree.classes)
             ),
         },
-        "model": generation.settings["model"],
-        "routing": dataclasses.asdict(routing),
+        "model": generation.settings["recipe"]["network"],
+        "routing": msgspec.to_builtins(routing),
         "temperatures": _temperatures(tree, routing),
         "serving": dataclasses.asdict(serving),
         "validation_error": step.error_after,
@@ -123,7 +123,7 @@ def differences(
     except (OSError, ValueError, RecursionError):
         return []
     there = {**content.routing, **content.serving}
-    asked = {**dataclasses.asdict(routing), **serving}
+    asked = {**msgspec.to_builtins(routing), **serving}
     if there.get("rule") == routing.rule == "hard":
         del asked["beam_width"], asked["contention"]  # hard routing has none
     called = {"rule": "routing"}  # as the flags are

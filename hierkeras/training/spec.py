@@ -23,11 +23,11 @@ class _Start(
     """What a job starts from, and what it trains of it."""
 
 
-class Scratch(_Start, tag="scratch"):
+class Scratch(_Start, frozen=True, tag="scratch"):
     """Random weights; all is trained."""
 
 
-class Flat(_Start, tag="flat"):
+class Flat(_Start, frozen=True, tag="flat"):
     """A model that takes in classes with a wider softmax; all is trained.
 
     Args:
@@ -49,7 +49,7 @@ class Flat(_Start, tag="flat"):
     distillation: float
 
 
-class Clone(_Start, tag="clone"):
+class Clone(_Start, frozen=True, tag="clone"):
     """A model of which a leaf is made, or that is trained again.
 
     Args:
@@ -66,7 +66,7 @@ class Clone(_Start, tag="clone"):
     leaf_layers: int
 
 
-class Preview(_Start, tag="preview"):
+class Preview(_Start, frozen=True, tag="preview"):
     """A model with imprinted columns for new classes; nothing is trained.
 
     Args:
@@ -76,7 +76,7 @@ class Preview(_Start, tag="preview"):
     parent: JobId
 
 
-class Refined(_Start, tag="refined"):
+class Refined(_Start, frozen=True, tag="refined"):
     """As `Preview`, of which then the softmax layer is trained.
 
     Args:
@@ -86,7 +86,7 @@ class Refined(_Start, tag="refined"):
     parent: JobId
 
 
-class Together(_Start, tag="together"):
+class Together(_Start, frozen=True, tag="together"):
     """A model that becomes a branch, trained with its leaves as one network.
 
     HD-CNN (Yan et al. 2015, section 4, https://arxiv.org/abs/1410.0736) trains
@@ -108,7 +108,7 @@ class Together(_Start, tag="together"):
     leaf_layers: int
 
 
-class CutOut(_Start, tag="cut_out"):
+class CutOut(_Start, frozen=True, tag="cut_out"):
     """A leaf that was trained together with its branch; nothing is trained.
 
     Args:
