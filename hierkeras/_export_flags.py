@@ -34,7 +34,11 @@ def export_config(recipe: Recipe, force: bool = False) -> ExportConfig:
 
     return ExportConfig(
         routing=recipe.routing,
-        serving=ServingConfig(recipe.serving.top, recipe.serving.max_pixels, recipe.serving.bad_images),
+        serving=ServingConfig(
+            recipe.serving.top,
+            recipe.serving.max_pixels,
+            recipe.serving.bad_images,
+        ),
         max_old_class_regression=recipe.serving.max_old_class_regression,
         force=force,
         keep_versions=keep_versions(),

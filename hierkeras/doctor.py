@@ -57,7 +57,7 @@ class Examined:
 
 def main() -> None:
     """Prints what is the matter with a work directory."""
-    examined = examine(Store(_workdir_flag.WORKDIR.value))
+    examined = examine(_workdir_flag.store())
     if _format_flag.FORMAT.value == "json":
         print(json.dumps(dataclasses.asdict(examined), indent=1))
     else:

@@ -15,7 +15,6 @@ from hierkeras import _common_flags, _export_flags, _generation_flag, _main
 from hierkeras.growth import settings
 from hierkeras.serving import manifest
 from hierkeras.training import startup
-from hierkeras.tree.store import Store
 
 _FORCE = flags.DEFINE_bool(
     "force",
@@ -31,7 +30,7 @@ flags.adopt_module_key_flags(_generation_flag)
 
 def main() -> None:
     """Exports a generation, unless it is there."""
-    store = Store(_common_flags.WORKDIR.value)
+    store = _workdir_flag.store()
     generation = _generation_flag.read(store)
     path = store.serving / str(generation.number)
     routing = _common_flags.routing(settings.routing(generation))

@@ -233,7 +233,10 @@ def check_jobs(store: Store, generation: Generation, image_size: int) -> None:
     lost = [node for node in lost if store.has_job(node.job)]
     for node in (*generation.tree.nodes(), *lost):
         spec = read(store, node.job).spec
-        if (spec.classes, spec.network.image_size) != (node.classes, image_size):
+        if (spec.classes, spec.network.image_size) != (
+            node.classes,
+            image_size,
+        ):
             raise _misfit(store, generation, node.job)
     if step.scratch is not None and store.has_job(step.scratch.job):
         spec = read(store, step.scratch.job).spec  # its order is its own

@@ -15,10 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-
-from hierkeras._errors import UsageError
 from hierkeras.growth.options import GrowthOptions
 from hierkeras.growth.plan import JobPlan
+
+from hierkeras._errors import UsageError
 from hierkeras.training.spec import Recipe
 from hierkeras.tree.routing import Routing
 
