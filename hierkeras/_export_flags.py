@@ -59,7 +59,7 @@ def export_config(routing: Routing, force: bool = False) -> ExportConfig:
         force: Whether the quality gate is off.
     """
     from hierkeras.serving.exporting import ExportConfig
-    from hierkeras.serving.signatures import ServingConfig
+    from hierkeras.serving.graph.signatures import ServingConfig
 
     return ExportConfig(
         routing=routing,

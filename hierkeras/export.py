@@ -13,7 +13,7 @@ from absl import flags
 
 from hierkeras import _common_flags, _export_flags, _generation_flag, _main
 from hierkeras.growth import settings
-from hierkeras.serving import manifest
+from hierkeras.serving.checks import manifest
 from hierkeras.training import startup
 from hierkeras.tree.store import Store
 

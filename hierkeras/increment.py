@@ -26,7 +26,7 @@ from hierkeras._increment_report import Report
 from hierkeras.data import registry
 from hierkeras.data.splits import check_enough
 from hierkeras.growth import changes, relearn, settings, steps, summary
-from hierkeras.serving import publication
+from hierkeras.serving.checks import publication
 from hierkeras.training import executors, results, startup
 from hierkeras.training.context import Context, ContextConfig
 from hierkeras.tree.generation import Generation

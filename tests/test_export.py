@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from hierkeras import evaluate, export, increment
-from hierkeras.serving.servable import Servable
+from hierkeras.serving.local.servable import Servable
 from hierkeras.tree import generation
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -212,7 +212,7 @@ def test_a_refused_export_does_not_hide_what_was_grown(run_main, workdir):
 
 
 def test_a_wrong_answer_is_never_published(run_main, workdir, monkeypatch):
-    from hierkeras.serving.composite import Composite
+    from hierkeras.serving.graph.composite import Composite
 
     answer = Composite.__call__
 

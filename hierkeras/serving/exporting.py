@@ -6,16 +6,16 @@ import dataclasses
 import os
 
 from hierkeras._errors import UserError
-from hierkeras.serving import (
+from hierkeras.serving.checks import (
     manifest,
     publication,
     sample,
-    signatures,
     verification,
     warmup,
 )
-from hierkeras.serving.composite import Composite
-from hierkeras.serving.signatures import ServingConfig
+from hierkeras.serving.graph import signatures
+from hierkeras.serving.graph.composite import Composite
+from hierkeras.serving.graph.signatures import ServingConfig
 from hierkeras.training.context import Context
 from hierkeras.training.predictor import Predictor
 from hierkeras.tree import sums
