@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -110,7 +109,7 @@ class Assessor:
                 plain,
                 self.predictor.node_probabilities,
                 indices,
-                dataclasses.replace(self.routing, rule=rule),
+                msgspec.structs.replace(self.routing, rule=rule),
             )
             return temperatures.of_answers(answers.probabilities, labels)
 
@@ -139,7 +138,7 @@ class Assessor:
 
     def _score(self, branch: nodes.Branch) -> tuple[float, float]:
         indices, labels = self.samples(branch.classes)
-        fused = dataclasses.replace(self.routing, rule="fused")
+        fused = msgspec.structs.replace(self.routing, rule="fused")
         answers = route(
             nodes.Tree(branch),
             self.predictor.node_probabilities,

@@ -59,7 +59,7 @@ def to_settings(
             "class_list": list(data.class_list),  # as JSON gives it back
         },
         "model": dataclasses.asdict(model),
-        "routing": dataclasses.asdict(routing),
+        "routing": msgspec.to_builtins(routing),
     }
 
 

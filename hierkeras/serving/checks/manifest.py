@@ -57,7 +57,7 @@ def write(
     extra = folder / EXTRA
     (extra / MANIFEST).write_bytes(raw + b"\n")
     (extra / MODEL_CARD).write_text(card(content))
-    (extra / sums.SUMS_FILE).write_text(sums.text(folder))
+    sums.write(folder, extra / sums.SUMS_FILE)
 
 
 def describe(
@@ -87,7 +87,7 @@ def describe(
             ),
         },
         "model": generation.settings["model"],
-        "routing": dataclasses.asdict(routing),
+        "routing": msgspec.to_builtins(routing),
         "temperatures": _temperatures(tree, routing),
         "serving": dataclasses.asdict(serving),
         "validation_error": step.error_after,
@@ -122,22 +122,21 @@ def differences(
         content = msgspec.json.decode(raw, type=_Answering)
     except (OSError, ValueError, RecursionError):
         return []
-    there = {**content.routing, **content.serving}
-    asked = {**dataclasses.asdict(routing), **serving}
-    if there.get("rule") == routing.rule == "hard":
-        del asked["beam_width"], asked["contention"]  # hard routing has none
+    asked = {**msgspec.to_builtins(routing), **serving}
+    there = {**msgspec.to_builtins(content.routing), **content.serving}
+    used = {"rule", *routing.acting.uses, *serving}
     called = {"rule": "routing"}  # as the flags are
     return [
         f"{called.get(name, name)} {there[name]} instead of {wanted}"
         for name, wanted in asked.items()
-        if name in there and there[name] != wanted
+        if name in used and there.get(name) != wanted
     ]
 
 
 class _Answering(msgspec.Struct):
     """The part of a manifest that says how a version answers."""
 
-    routing: dict[str, Any]
+    routing: Routing
     serving: dict[str, Any]
 
 
@@ -152,7 +151,7 @@ def _temperatures(tree: nodes.Tree, routing: Routing) -> dict[str, float]:
 def card(content: dict[str, Any]) -> str:
     """The model card of a manifest."""
     tree, data = content["tree"], content["data"]
-    model, routing = content["model"], content["routing"]
+    model, how = content["model"], msgspec.convert(content["routing"], Routing)
     temperatures = content["temperatures"]
     before = content["old_classes_validation_error_before"]
     after = content["old_classes_validation_error_after"]
@@ -168,17 +167,13 @@ def card(content: dict[str, Any]) -> str:
         else "Probabilities, calibrated on those validation images: the "
         f"temperature of the answer is {temperatures['answer']:g}."
     )
-    way = f"{routing['rule']} routing"
-    if routing["rule"] != "hard":
-        way += f", beam {routing['beam_width']}"
-        way += f", contention {routing['contention']:g}"
     return f"""# Generation {content["generation"]}
 
 ## Model
 
 A tree of {len(content["jobs"])} {model["backbone"]} networks with
 {len(tree.leaves)} leaves and depth {tree.depth}, answering by
-{way}; images of {model["image_size"]}x{model["image_size"]}
+{how.acting}; images of {model["image_size"]}x{model["image_size"]}
 pixels. Made with hierkeras {content["versions"]["hierkeras"]}, TensorFlow
 {content["versions"]["tensorflow"]} and Keras {content["versions"]["keras"]}.
 

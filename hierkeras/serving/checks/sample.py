@@ -148,17 +148,17 @@ def _margins(
     tree: nodes.Tree, how: Routing, predictor: Predictor, rows: np.ndarray
 ) -> np.ndarray:
     margins = np.full(len(rows), np.inf)
-    widths = {1} if how.rule == "hard" else {1, how.beam_width}
+    rule = how.acting
     for branch in tree.branches:
         own = predictor.node_probabilities(branch, rows)
         mass = routing.child_probabilities(own, branch.positions())
         ordered = -np.sort(-mass, axis=1)
-        for width in widths:
+        for width in {1, rule.beam_width}:
             if width < ordered.shape[1]:
                 gap = ordered[:, width - 1] - ordered[:, width]
                 margins = np.minimum(margins, gap)
-        if how.rule != "hard" and how.contention:
-            gap = _contention_margin(own, branch, how.contention)
+        if rule.contention:
+            gap = _contention_margin(own, branch, rule.contention)
             margins = np.minimum(margins, gap)
     return margins
 

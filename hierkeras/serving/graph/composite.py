@@ -18,7 +18,7 @@ import tensorflow as tf
 from hierkeras.serving.graph.weights import Weights
 from hierkeras.training import sharing
 from hierkeras.tree import nodes, routing
-from hierkeras.tree.routing import Routing
+from hierkeras.tree.routing import Fork, Routing
 
 # Children of a branch are asked for in groups of so many, so that one among
 # many is found in few steps.
@@ -59,6 +59,7 @@ class Composite:
     ) -> None:
         self.tree = tree
         self._how = how
+        self._rule = how.acting
         self._parts = sharing.parts(tree, models)
         self.weights = Weights([part.model for part in self._parts.values()])
         self._leaf_numbers = tree.leaf_numbers()
@@ -103,63 +104,42 @@ class Composite:
         if isinstance(node, nodes.Leaf):
             return own, tf.fill([count], self._leaf_numbers[node.classes[0]])
         tensors = {**tensors, **dict(zip(part.gives, given, strict=True))}
-        positions = node.positions()
-        mass = routing.child_probabilities(own, positions, keras.ops)
-        chosen = routing.beam(mass, 1, keras.ops)
-        below = self._below(node, own, mass, chosen, tensors)
-        base = tf.zeros_like(own) if self._how.rule == "hard" else own
+        fork = Fork(node, own, keras.ops, tf.gather)
+        below = self._below(fork, tensors)
         leaves = tf.zeros([count], tf.int32)
-        if self._how.contention:  # else the one that is chosen always runs
-            leaf_of = [self._leaf_numbers[name] for name in node.classes]
-            leaves = routing.likely_leaves(
-                own, chosen, positions, leaf_of, keras.ops
-            )
+        if self._rule.contention:  # else the one that is chosen always runs
+            leaves = fork.likely_leaves(self._leaf_numbers)
         return (
-            tf.tensor_scatter_nd_update(base, below.places, below.answers),
+            tf.tensor_scatter_nd_update(
+                self._rule.rest(fork), below.places, below.answers
+            ),
             tf.tensor_scatter_nd_update(leaves, below.rows, below.leaves),
         )
 
-    def _below(
-        self,
-        branch: nodes.Branch,
-        own: tf.Tensor,
-        mass: tf.Tensor,
-        chosen: tf.Tensor,
-        tensors: dict[str, tf.Tensor],
-    ) -> Below:
-        positions = branch.positions()
-        runs = routing.children_to_run(
-            own, mass, positions, self._how, keras.ops
-        )
+    def _below(self, fork: Fork, tensors: dict[str, tf.Tensor]) -> Below:
+        children = fork.branch.children
+        runs = self._rule.runs(fork)
         needed = tf.reduce_any(runs, axis=0)
 
         def child(k: int) -> Below:
-            node = branch.children[k]
+            node = children[k]
             here = tf.where(runs[:, k])[:, 0]
-            answers, leaves = self._node(
-                node,
-                {
-                    key: tf.gather(tensors[key], here)
-                    for key in self._parts[node.name].passes
-                },
-            )
-            if self._how.rule == "fused":
-                opinion = tf.gather(tf.gather(own, here), positions[k], axis=1)
-                answers = routing.fuse(
-                    answers, opinion, branch.fusion_exponent, keras.ops
-                )
-            if self._how.rule != "hard":
-                answers *= tf.gather(mass[:, k], here)[:, tf.newaxis]
-            goes = tf.gather(chosen[:, k], here)
+            sent = {
+                key: tf.gather(tensors[key], here)
+                for key in self._parts[node.name].passes
+            }
+            answers, leaves = self._node(node, sent)
+            answers = self._rule.joined(fork, k, here, answers)
+            goes = tf.gather(fork.chosen[:, k], here)
             here = tf.cast(here, tf.int32)
             return Below(
-                _places(here, positions[k]),
+                _places(here, fork.positions[k]),
                 tf.reshape(answers, [-1]),
                 tf.boolean_mask(here, goes)[:, tf.newaxis],
                 tf.boolean_mask(leaves, goes),
             )
 
-        return _ask(child, range(len(branch.children)), needed)
+        return _ask(child, range(len(children)), needed)
 
 
 def _ask(
