@@ -90,20 +90,24 @@ def _uploaded(path: epath.Path) -> Iterator[epath.Path]:
             target.write_bytes(file.read_bytes())
 
 
-def prune(base_path: epath.Path, keep: int) -> list[int]:
+def prune(
+    base_path: epath.Path, keep: int, made: int | None = None
+) -> list[int]:
     """Removes the oldest versions.
 
     Args:
         base_path: TensorFlow Serving's base path.
-        keep: Most versions that stay; 0: all.
+        keep: How many of the latest stay; 0: all.
+        made: A version that stays in any case, however old.
 
     Returns:
         The versions that were removed.
     """
     old = versions(base_path)[:-keep] if keep else []
-    for version in old:
+    removed = [version for version in old if version != made]
+    for version in removed:
         # Out of sight first: a server must not see half of one.
         hidden = base_path / f"{atomic.TEMPORARY_PREFIX}removed-{version}"
         (base_path / str(version)).rename(hidden)
         hidden.rmtree()
-    return old
+    return removed

@@ -69,12 +69,22 @@ def test_only_integers_are_versions(base_path):
 
 
 @pytest.mark.parametrize(
-    ("keep", "left"), [(0, [1, 2, 10]), (2, [2, 10]), (5, [1, 2, 10])]
+    ("keep", "made", "left"),
+    [
+        (0, None, [1, 2, 10]),
+        (2, None, [2, 10]),
+        (5, None, [1, 2, 10]),
+        (1, 10, [10]),
+        (1, 2, [2, 10]),  # an earlier generation's, exported just now
+        (2, 1, [1, 2, 10]),
+    ],
 )
-def test_the_oldest_versions_go(base_path, keep, left):
+def test_the_oldest_versions_go_but_for_the_new_one(
+    base_path, keep, made, left
+):
     for version in (1, 2, 10):
         publish(base_path, version)
-    removed = publication.prune(base_path, keep)
+    removed = publication.prune(base_path, keep, made)
     assert publication.versions(base_path) == left
     assert removed == [v for v in (1, 2, 10) if v not in left]
     assert names(base_path) == sorted(map(str, left))
