@@ -29,6 +29,8 @@ from hierkeras.serving.graph import signatures
 
 # Inputs by tensor name, and the tensors to return.
 Run = tuple[dict[str, np.ndarray], list[str]]
+# Outputs of a signature by name.
+Answer = dict[str, np.ndarray]
 
 _SECONDS = 600
 _RESIZED = 16
@@ -41,7 +43,8 @@ class Verified:
 
     Args:
         images: Images that it answered for.
-        compared: Those whose answer does not hang on the last digits.
+        compared: Those whose best class was compared, of every signature: the
+            last digits decide neither it nor the nodes that run.
         score_difference: Largest difference of a score from the tree's.
         c_api_difference: Largest difference of a score between this process
             and the one without TensorFlow's Python.
@@ -71,37 +74,21 @@ def verify(folder: epath.Path, sample: Sample, tolerance: float) -> Verified:
     meta_graph = read_meta_graph(folder)
     _check_operations(meta_graph)
     served = tf.saved_model.load(os.fspath(folder)).signatures
-    answers = {
-        name: _ask(served[name], request)
-        for name, request in _requests(sample).items()
-    }
-    difference, compared = 0.0, 0
     _check_resizing(served, sample, tolerance)
-    for name, answer in answers.items():
-        worst, compared = _compare(name, answer, sample, tolerance)
-        difference = max(difference, worst)
-    elsewhere = _through_c_api(folder, meta_graph, sample)
-    apart = 0.0
-    for name, answer in answers.items():
-        other = elsewhere[name]
-        apart = max(
-            apart, float(np.abs(answer["scores"] - other["scores"]).max())
-        )
-        if apart > tolerance:
-            raise Mismatch(
-                f"signature {name}: a score differs by {apart:.2g} in a "
-                "process without Keras"
-            )
-        certain = sample.margins > tolerance
-        for output in answer.keys() - {"scores"}:
-            here = answer[output].reshape(len(certain), -1)[certain, 0]
-            there = other[output].reshape(len(certain), -1)[certain, 0]
-            if (here != there).any():
-                raise Mismatch(
-                    f"signature {name}: output {output} differs in a process "
-                    "without Keras"
-                )
-    return Verified(len(sample.images), compared, difference, apart)
+    requests = _requests(sample)
+    answers = {name: _ask(served[name], requests[name]) for name in requests}
+    comparison = _Comparison(sample, tolerance)
+    difference = max(map(comparison.with_tree, answers, answers.values()))
+    elsewhere = _through_c_api(folder, meta_graph, requests)
+    return Verified(
+        images=len(sample.images),
+        compared=int(comparison.is_clear.sum()),
+        score_difference=difference,
+        c_api_difference=max(
+            comparison.with_other(name, answer, elsewhere[name])
+            for name, answer in answers.items()
+        ),
+    )
 
 
 def read_meta_graph(folder: epath.Path) -> meta_graph_pb2.MetaGraphDef:
@@ -202,7 +189,7 @@ def _requests(sample: Sample) -> dict[str, np.ndarray]:
     }
 
 
-def _ask(signature: Callable, request: np.ndarray) -> dict[str, np.ndarray]:
+def _ask(signature: Callable, request: np.ndarray) -> Answer:
     answer = signature(tf.constant(request))
     return {output: value.numpy() for output, value in answer.items()}
 
@@ -210,11 +197,11 @@ def _ask(signature: Callable, request: np.ndarray) -> dict[str, np.ndarray]:
 def _through_c_api(
     folder: epath.Path,
     meta_graph: meta_graph_pb2.MetaGraphDef,
-    sample: Sample,
-) -> dict[str, dict[str, np.ndarray]]:
+    requests: Mapping[str, np.ndarray],
+) -> dict[str, Answer]:
     runs: list[Run] = []
     outputs = {}
-    for name, request in _requests(sample).items():
+    for name, request in requests.items():
         signature = meta_graph.signature_def[name]
         (given,) = signature.inputs.values()
         outputs[name] = list(signature.outputs)
@@ -240,19 +227,11 @@ def run_elsewhere(
     Raises:
         Mismatch: If it cannot be loaded or run.
     """
-    request = c_api.Request(
-        os.fspath(folder),
-        [
-            (
-                {
-                    name: c_api.Tensor.of(value)
-                    for name, value in inputs.items()
-                },
-                outputs,
-            )
-            for inputs, outputs in runs
-        ],
-    )
+    packed = [
+        ({name: c_api.Tensor.of(each) for name, each in inputs.items()}, names)
+        for inputs, names in runs
+    ]
+    request = c_api.Request(os.fspath(folder), packed)
     done = subprocess.run(
         [sys.executable, "-m", c_api.__name__],
         input=msgspec.msgpack.encode(request),
@@ -269,25 +248,75 @@ def run_elsewhere(
     return [[tensor.array() for tensor in answer] for answer in answers]
 
 
-def _compare(
-    name: str, answer: dict[str, np.ndarray], sample: Sample, tolerance: float
-) -> tuple[float, int]:
-    """Compares with the tree; returns the worst difference, and of how many."""
-    top = answer["scores"].shape[1]
-    expected = -np.sort(-sample.probabilities, axis=1)[:, :top]
-    # Where two children, or two classes, are as good as equal, the last
-    # digits decide.
-    certain = sample.margins > tolerance
-    difference = np.abs(answer["scores"] - expected)[certain].max(initial=0.0)
-    if difference > tolerance:
-        raise Mismatch(
-            f"signature {name}: a score differs by {difference:.2g} from "
-            "the tree's"
-        )
-    if "path" in answer and (answer["path"] != sample.paths)[certain].any():
-        raise Mismatch(f"signature {name}: an image takes another path")
-    clear = certain & (expected[:, 0] - sample.second > 2 * tolerance)
-    named = answer["classes"][:, 0]
-    if (named != sample.named)[clear].any():
-        raise Mismatch(f"signature {name}: an image is named differently")
-    return float(difference), int(clear.sum())
+class _Comparison:
+    """Compares what signatures answer for a sample.
+
+    Args:
+        sample: The images.
+        tolerance: Largest difference of a score that counts as none.
+
+    Attributes:
+        is_certain: bool array of shape (n,): whether the nodes that run do not
+            hang on the last digits, as they do where two children are as good
+            as equal.
+        is_clear: bool array of shape (n,): whether the best class does not,
+            either.
+    """
+
+    def __init__(self, sample: Sample, tolerance: float) -> None:
+        self._sample = sample
+        self._tolerance = tolerance
+        self.is_certain = sample.margins > tolerance
+        lead = sample.probabilities.max(axis=1) - sample.second
+        self.is_clear = self.is_certain & (lead > 2 * tolerance)
+
+    def with_tree(self, name: str, answer: Answer) -> float:
+        """Compares a signature's answer with the tree's.
+
+        Returns:
+            The largest difference of a score.
+
+        Raises:
+            Mismatch: If they differ.
+        """
+        scores, best = answer["scores"], answer["classes"][:, 0]
+        if not np.isfinite(scores).all():
+            raise Mismatch(f"signature {name}: a score is no number")
+        ordered = -np.sort(-self._sample.probabilities, axis=1)
+        apart = np.abs(scores - ordered[:, : scores.shape[1]])
+        difference = float(apart[self.is_certain].max(initial=0.0))
+        if difference > self._tolerance:
+            raise Mismatch(
+                f"signature {name}: a score differs by {difference:.2g} from "
+                "the tree's"
+            )
+        paths = answer.get("path", self._sample.paths)
+        if (paths != self._sample.paths)[self.is_certain].any():
+            raise Mismatch(f"signature {name}: an image takes another path")
+        if (best != self._sample.named)[self.is_clear].any():
+            raise Mismatch(f"signature {name}: an image is named differently")
+        return difference
+
+    def with_other(self, name: str, answer: Answer, other: Answer) -> float:
+        """Compares a signature's answer with that of the other process.
+
+        Returns:
+            The largest difference of a score.
+
+        Raises:
+            Mismatch: If they differ.
+        """
+        difference = float(np.abs(answer["scores"] - other["scores"]).max())
+        if not difference <= self._tolerance:  # nor a number
+            raise Mismatch(
+                f"signature {name}: a score differs by {difference:.2g} in a "
+                "process without Keras"
+            )
+        for output in answer.keys() - {"scores"}:
+            differs = answer[output] != other[output]
+            if differs.reshape(len(differs), -1)[self.is_certain, 0].any():
+                raise Mismatch(
+                    f"signature {name}: output {output} differs in a process "
+                    "without Keras"
+                )
+        return difference

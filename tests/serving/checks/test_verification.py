@@ -50,9 +50,33 @@ def sample(deep_tree):
 def test_a_faithful_one_passes(folder, sample):
     verified = verification.verify(folder, sample, 1e-4)
     assert verified.images == 64
-    assert verified.compared > 50
+    ordered = np.sort(sample.probabilities, axis=1)
+    assert verified.compared == (ordered[:, -1] - ordered[:, -2] > 2e-4).sum()
     assert 0 < verified.score_difference < 1e-5
     assert verified.c_api_difference == 0
+
+
+def test_only_what_every_signature_was_compared_on_is_counted(sample):
+    margins, second = sample.margins.copy(), sample.second.copy()
+    margins[:3] = 1e-6  # goes elsewhere by the last digits
+    second[2:5] = sample.probabilities.max(axis=1)[2:5]  # named by them
+    uncertain = dataclasses.replace(sample, margins=margins, second=second)
+    before = verification._Comparison(sample, 1e-4).is_clear
+    after = verification._Comparison(uncertain, 1e-4).is_clear
+    assert before[:5].all() and not after[:5].any()
+    np.testing.assert_array_equal(before[5:], after[5:])
+
+
+def test_a_score_that_is_no_number_is_found(folder, sample, monkeypatch):
+    ask = verification._ask
+
+    def asked(signature, request):
+        answer = ask(signature, request)
+        return {**answer, "scores": np.full_like(answer["scores"], np.nan)}
+
+    monkeypatch.setattr(verification, "_ask", asked)
+    with pytest.raises(verification.Mismatch, match="is no number"):
+        verification.verify(folder, sample, 1e-4)
 
 
 def altered(sample, field):
