@@ -60,10 +60,8 @@ def _damage(folder: epath.Path, generation: Generation | None) -> str:
     lacks = [name for name in _FILES if not (folder / name).exists()]
     if lacks:
         return f"it lacks {', '.join(lacks)}"
-    if (folder / _SUMS).exists():
-        problems = sums.problems(folder, folder / _SUMS, _FILES)
-        if problems:
-            return "; ".join(problems)
+    if problems := sums.problems(folder, folder / _SUMS, _FILES):
+        return "; ".join(problems)
     if generation is None:
         return ""
     try:
@@ -109,15 +107,7 @@ def _damaged(
 def _remarks(
     folder: epath.Path, generation: Generation | None
 ) -> Iterator[Finding]:
-    if not (folder / _SUMS).exists():
-        yield Finding(
-            "information",
-            os.fspath(folder),
-            f"it was exported before versions had check sums; only the tree "
-            f"in {_MANIFEST} is compared",
-            "nothing has to be done",
-        )
-    elif names := sums.unlisted(folder, folder / _SUMS):
+    if names := sums.unlisted(folder, folder / _SUMS):
         yield Finding(
             "information",
             os.fspath(folder),
