@@ -19,6 +19,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -145,82 +146,62 @@ class _Buffer(ctypes.Structure):
     )
 
 
+_POINTER, _INT, _SIZE = ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t
+_TEXT = ctypes.c_char_p
+_TENSORS = ctypes.POINTER(_Output), ctypes.POINTER(_POINTER), _INT
+# By function what it returns, then what it takes. Without these ctypes would
+# pass pointers as 32-bit numbers.
+_PROTOTYPES: dict[str, tuple[Any, ...]] = {
+    "TF_NewGraph": (_POINTER,),
+    "TF_NewStatus": (_POINTER,),
+    "TF_GetCode": (_INT, _POINTER),
+    "TF_Message": (_TEXT, _POINTER),
+    "TF_NewSessionOptions": (_POINTER,),
+    "TF_DeleteSessionOptions": (None, _POINTER),
+    "TF_NewBuffer": (ctypes.POINTER(_Buffer),),
+    "TF_DeleteBuffer": (None, ctypes.POINTER(_Buffer)),
+    "TF_LoadSessionFromSavedModel": (
+        *(_POINTER, _POINTER, _POINTER),
+        *(_TEXT, ctypes.POINTER(_TEXT), _INT),
+        *(_POINTER, ctypes.POINTER(_Buffer), _POINTER),
+    ),
+    "TF_SessionRun": (
+        *(None, _POINTER, _POINTER),
+        *(*_TENSORS, *_TENSORS),
+        *(_POINTER, _INT, _POINTER, _POINTER),
+    ),
+    "TF_GraphOperationByName": (_POINTER, _POINTER, _TEXT),
+    "TF_GraphNextOperation": (_POINTER, _POINTER, ctypes.POINTER(_SIZE)),
+    "TF_OperationOpType": (_TEXT, _POINTER),
+    "TF_AllocateTensor": (
+        *(_POINTER, _INT, ctypes.POINTER(ctypes.c_int64), _INT, _SIZE),
+    ),
+    "TF_DeleteTensor": (None, _POINTER),
+    "TF_TensorData": (_POINTER, _POINTER),
+    "TF_TensorType": (_INT, _POINTER),
+    "TF_TensorByteSize": (_SIZE, _POINTER),
+    "TF_NumDims": (_INT, _POINTER),
+    "TF_Dim": (ctypes.c_int64, _POINTER, _INT),
+    "TF_StringInit": (None, _POINTER),
+    "TF_StringCopy": (None, _POINTER, _TEXT, _SIZE),
+    "TF_StringGetSize": (_SIZE, _POINTER),
+    "TF_StringGetDataPointer": (_POINTER, _POINTER),
+}
+
+
 def _library() -> ctypes.CDLL:
     found = importlib.util.find_spec("tensorflow")  # does not import it
     if found is None or found.origin is None:
         raise CApiError("TensorFlow is not installed")
     folder = Path(found.origin).parent
     names = ("libtensorflow_cc.so.2", "libtensorflow_cc.2.dylib")
-    for path in (folder / name for name in names):
-        if path.exists():
-            library = ctypes.CDLL(str(path))
-            break
-    else:
+    there = [folder / name for name in names if (folder / name).exists()]
+    if not there:
         raise CApiError(f"{folder} has no {names[0]}")
-    pointers = (
-        "TF_NewGraph",
-        "TF_NewStatus",
-        "TF_NewSessionOptions",
-        "TF_LoadSessionFromSavedModel",
-        "TF_GraphOperationByName",
-        "TF_GraphNextOperation",
-        "TF_AllocateTensor",
-        "TF_TensorData",
-        "TF_StringGetDataPointer",
-    )
-    for name in pointers:
-        getattr(library, name).restype = ctypes.c_void_p
-    library.TF_NewBuffer.restype = ctypes.POINTER(_Buffer)
-    library.TF_Message.restype = ctypes.c_char_p
-    library.TF_OperationOpType.restype = ctypes.c_char_p
-    library.TF_Dim.restype = ctypes.c_int64
-    library.TF_TensorByteSize.restype = ctypes.c_size_t
-    library.TF_StringGetSize.restype = ctypes.c_size_t
-    # Without these ctypes would pass pointers as 32-bit numbers.
-    pointer, size = ctypes.c_void_p, ctypes.c_size_t
-    library.TF_LoadSessionFromSavedModel.argtypes = [
-        pointer,
-        pointer,
-        ctypes.c_char_p,
-        ctypes.POINTER(ctypes.c_char_p),
-        ctypes.c_int,
-        pointer,
-        ctypes.POINTER(_Buffer),
-        pointer,
-    ]
-    library.TF_SessionRun.argtypes = [
-        *(pointer, pointer),
-        *(ctypes.POINTER(_Output), ctypes.POINTER(pointer), ctypes.c_int),
-        *(ctypes.POINTER(_Output), ctypes.POINTER(pointer), ctypes.c_int),
-        *(pointer, ctypes.c_int, pointer, pointer),
-    ]
-    library.TF_GraphOperationByName.argtypes = [pointer, ctypes.c_char_p]
-    library.TF_GraphNextOperation.argtypes = [pointer, ctypes.POINTER(size)]
-    library.TF_AllocateTensor.argtypes = [
-        ctypes.c_int,
-        ctypes.POINTER(ctypes.c_int64),
-        ctypes.c_int,
-        size,
-    ]
-    library.TF_StringCopy.argtypes = [pointer, ctypes.c_char_p, size]
-    library.TF_Dim.argtypes = [pointer, ctypes.c_int]
-    for name in (
-        "TF_GetCode",
-        "TF_Message",
-        "TF_OperationOpType",
-        "TF_TensorData",
-        "TF_TensorType",
-        "TF_TensorByteSize",
-        "TF_NumDims",
-        "TF_DeleteTensor",
-        "TF_DeleteSessionOptions",
-        "TF_StringInit",
-        "TF_StringGetSize",
-        "TF_StringGetDataPointer",
-        "TF_StringDealloc",
-    ):
-        getattr(library, name).argtypes = [pointer]
-    library.TF_DeleteBuffer.argtypes = [ctypes.POINTER(_Buffer)]
+    library = ctypes.CDLL(str(there[0]))
+    for name, (result, *arguments) in _PROTOTYPES.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
     return library
 
 
