@@ -30,7 +30,7 @@ def export_config(recipe: Recipe, force: bool = False) -> ExportConfig:
         force: Whether the quality gate is off.
     """
     from hierkeras.serving.exporting import ExportConfig
-    from hierkeras.serving.signatures import ServingConfig
+    from hierkeras.serving.graph.signatures import ServingConfig
 
     return ExportConfig(
         routing=recipe.routing,

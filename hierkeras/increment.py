@@ -32,7 +32,7 @@ from hierkeras.growth import changes, relearn, steps, summary
 from hierkeras.recipe import compose, remembered, resolve
 from hierkeras.recipe.compose import Composed
 from hierkeras.recipe.remembered import Remembered
-from hierkeras.serving import publication
+from hierkeras.serving.checks import publication
 from hierkeras.training import results, startup
 from hierkeras.training.context import Context, ContextConfig
 from hierkeras.tree.generation import Generation

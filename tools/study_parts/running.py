@@ -9,6 +9,7 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
+import msgspec
 import numpy as np
 from etils import epath
 from hierkeras.growth.plan import JobPlan
@@ -142,7 +143,7 @@ class SeedRunner:
                 "plan": repr(self._plan),
                 "batches": self._batches,
                 "readings": {
-                    name: dataclasses.asdict(how)
+                    name: msgspec.to_builtins(how)
                     for name, how in READINGS.items()
                 },
                 "data": self._data,
