@@ -51,7 +51,7 @@ def _described(flag: flags.Flag) -> str:
     if values:
         about = about.partition(">: ")[2] + f" Valid: {', '.join(values)}."
     if flag.default not in (None, "", []):
-        about += f" Default: {flag.default_as_str.strip(chr(39))}."
+        about += f" Default: {str(flag.default_as_str).strip(chr(39))}."
     return textwrap.fill(
         f"--{name}  {about}",
         _WIDTH,
