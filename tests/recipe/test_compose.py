@@ -66,7 +66,7 @@ def test_what_data_decide_is_told_as_theirs():
 
 def test_fields_that_do_not_fit_each_other_are_refused():
     asked = Asked("photos", {"leaf_shrink": 0.5})
-    with pytest.raises(UsageError, match="leaf_shrink=0.5 exclude each other"):
+    with pytest.raises(UsageError, match="exclude each other"):
         compose(asked, None, "photos").resolved(FACTS)
 
 

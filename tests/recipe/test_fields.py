@@ -109,11 +109,11 @@ def test_changing_fields_leaves_the_others():
     assert (changed.training.batch_size, changed.routing.rule) == (7, "soft")
 
 
-NEW_FIELD = '''
+NEW_FIELD = """
     probe: Annotated[
         int, option("Seconds of nothing.", 0, 9, flag="probe")
     ] = 0
-'''
+"""
 JOB = """
 import sys, msgspec
 from hierkeras.training.results import JobResult
