@@ -132,23 +132,6 @@ _LEAF_EPOCHS = flags.DEFINE_integer(
     lower_bound=0,
     upper_bound=10**6,
 )
-_BRANCH_EPOCHS = flags.DEFINE_integer(
-    "branch_epochs",
-    0,
-    "Most epochs in which the branch of a clone increment is trained on from "
-    "the flat increment, to tell superclasses apart; 0: it is the flat "
-    "increment (the paper).",
-    lower_bound=0,
-    upper_bound=10**6,
-)
-_SUPERCLASS_WEIGHT = define_float(
-    "superclass_weight",
-    0.5,
-    "Share of the loss that is about superclasses there; the rest is about "
-    "classes.",
-    lower_bound=0.001,
-    upper_bound=1.0,
-)
 _JOINT_EPOCHS = flags.DEFINE_integer(
     "joint_epochs",
     0,
@@ -202,21 +185,6 @@ _LEAF_PERTURB = define_float(
     lower_bound=0.0,
     upper_bound=1.0,
 )
-_HEAD_EPOCHS = define_float(
-    "head_epochs",
-    0.0,
-    "Epochs in which only the softmax layer of a flat increment learns.",
-    lower_bound=0.0,
-    upper_bound=10.0**6,
-)
-_BODY_RATE = define_float(
-    "body_rate",
-    1.0,
-    "Factor on the learning rate of what a flat increment or a cloned leaf "
-    "takes over.",
-    lower_bound=1e-6,
-    upper_bound=1.0,
-)
 _LEAF_LAYERS = flags.DEFINE_integer(
     "leaf_layers",
     0,
@@ -243,13 +211,6 @@ _CAPACITY_RULE = flags.DEFINE_enum(
     "Which cloned leaves are as wide as --leaf_capacity says: by need, those "
     "whose classes stay confused with each other; or all.",
 )
-_REESTIMATE = flags.DEFINE_bool(
-    "reestimate_batch_norm",
-    False,
-    "After a flat increment or a cloned leaf is trained, replace the moving "
-    "means and variances of its batch normalisation by those over one more "
-    "pass of its training images.",
-)
 _FLAT_DISTILLATION = define_float(
     "flat_distillation",
     None,
@@ -258,28 +219,6 @@ _FLAT_DISTILLATION = define_float(
     "where classes have exemplars, else 0.",
     lower_bound=0.0,
     upper_bound=1000.0,
-)
-_LEAF_DISTILLATION = define_float(
-    "leaf_distillation",
-    0.0,
-    "Weight of the opinion of what a cloned leaf starts from in its loss; 0: "
-    "none.",
-    lower_bound=0.0,
-    upper_bound=1000.0,
-)
-_TEMPERATURE = define_float(
-    "distillation_temperature",
-    2.0,
-    "Divides both models' logits there.",
-    lower_bound=0.01,
-    upper_bound=1000.0,
-)
-_ALIGN_WEIGHTS = flags.DEFINE_bool(
-    "align_weights",
-    False,
-    "Scale the softmax columns of a flat increment's new classes, after "
-    "training, to the mean length of the old ones'; --balanced_softmax does "
-    "more.",
 )
 _MEMORY = flags.DEFINE_integer(
     "memory_per_class",
@@ -320,8 +259,6 @@ def job_plan(
         recipe=_training_flags.recipe(is_photos, has_exemplars),
         flat_epochs=_FLAT_EPOCHS.value,
         leaf_epochs=_LEAF_EPOCHS.value,
-        branch_epochs=_BRANCH_EPOCHS.value,
-        superclass_weight=_SUPERCLASS_WEIGHT.value,
         joint_epochs=_JOINT_EPOCHS.value,
         refine_epochs=_REFINE_EPOCHS.value,
         new_columns=msgspec.convert(_NEW_COLUMNS.value, NewColumns),
@@ -329,14 +266,8 @@ def job_plan(
         perturb=_PERTURB.value,
         leaf_shrink=_LEAF_SHRINK.value,
         leaf_perturb=_LEAF_PERTURB.value,
-        head_epochs=_HEAD_EPOCHS.value,
-        body_rate=_BODY_RATE.value,
         leaf_layers=_LEAF_LAYERS.value,
         flat_distillation=_flat_distillation(has_exemplars),
-        leaf_distillation=_LEAF_DISTILLATION.value,
-        distillation_temperature=_TEMPERATURE.value,
-        align_weights=_ALIGN_WEIGHTS.value,
-        reestimate_batch_norm=_REESTIMATE.value,
         seed=_SEED.value,
     )
 
@@ -402,13 +333,7 @@ def _check_joint_epochs() -> None:
     asked = f"--joint_epochs={_JOINT_EPOCHS.value}"
     for flag, neutral in (
         (_LEAF_EPOCHS, 0),
-        (_BRANCH_EPOCHS, 0),
-        (_HEAD_EPOCHS, 0),
-        (_BODY_RATE, 1),
-        (_LEAF_DISTILLATION, 0),
         (_LEAF_CAPACITY, 1),
-        (_ALIGN_WEIGHTS, False),
-        (_REESTIMATE, False),
     ):
         if flag.value != neutral:
             raise UsageError(

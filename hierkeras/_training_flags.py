@@ -74,7 +74,7 @@ _RATE = define_float(
 _MOMENTUM = define_float(
     "momentum",
     _DEFAULT.momentum,
-    "Of sgd and muon.",
+    "Of the optimizer.",
     lower_bound=0.0,
     upper_bound=0.999,
 )
@@ -157,13 +157,6 @@ _AUGMENT = flags.DEFINE_enum(
     ["auto", *get_args(spec.Augmentation)],
     "shift_flip: each image moved by up to an eighth of its size, half of "
     "them mirrored; auto: shift_flip for photos, none for digits.",
-)
-_SMOOTHING = define_float(
-    "label_smoothing",
-    _DEFAULT.label_smoothing,
-    "Share of a label that is divided among all classes.",
-    lower_bound=0.0,
-    upper_bound=0.9,
 )
 _BALANCED = flags.DEFINE_enum(
     "balanced_softmax",
@@ -265,7 +258,6 @@ def recipe(is_photos: bool, has_exemplars: bool = False) -> spec.Recipe:
             "learning_rate_cut_factor": _CUT_FACTOR.value,
             "augmentation": augmentation,
             "precision": _PRECISION.value,
-            "label_smoothing": _SMOOTHING.value,
             "balanced_softmax": balanced[_BALANCED.value],
         },
         spec.Recipe,

@@ -33,8 +33,8 @@ class Features:
         batch_size: int,
         seed: int,
         augment: bool = False,
-        first_epoch: int = 0,
         first_batch: int = 0,
+        per_epoch: int | None = None,
     ) -> tf.data.Dataset:
         """Batches without end, in the order of `Images.training_batches`.
 
@@ -44,8 +44,8 @@ class Features:
             batch_size: Number of examples in a batch.
             seed: Of the order, in [0, 2^62).
             augment: False: what was not seen has no features.
-            first_epoch: Number of epochs to skip.
-            first_batch: Number of batches to skip after these.
+            first_batch: Number of batches to skip.
+            per_epoch: Length of an epoch, as there.
 
         Returns:
             A dataset of pairs: float32 features of shape [batch_size, f] and
@@ -58,10 +58,9 @@ class Features:
             raise ValueError("Features of augmented images are not kept.")
         rows = on_host(np.searchsorted(self._indices, indices))
         targets = on_host(labels.astype(np.int32))
-        whole_epochs, skipped = divmod(first_batch * batch_size, len(indices))
-        order = pipeline.positions(
-            len(indices), seed, first_epoch + whole_epochs, None
-        )
+        per_epoch = per_epoch or len(indices)
+        first_epoch, skipped = divmod(first_batch * batch_size, per_epoch)
+        order = pipeline.positions(len(indices), seed, first_epoch, per_epoch)
         return pipeline.deterministic(
             order.skip(skipped)
             .batch(batch_size, drop_remainder=True)

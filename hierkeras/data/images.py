@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, get_args
 
 import numpy as np
@@ -197,17 +197,15 @@ class Images:
         batch_size: int,
         seed: int,
         augment: bool,
-        first_epoch: int = 0,
         first_batch: int = 0,
-        epochs: int | None = None,
+        per_epoch: int | None = None,
     ) -> tf.data.Dataset:
-        """Returns shuffled batches for training.
+        """Returns shuffled batches for training, without end.
 
         The order within an epoch is a function of seed and epoch alone, and
-        the augmentation of a batch one of seed and the batch's number since
-        epoch 0. Batches run across the borders of epochs. So `first_batch=b`
-        goes on, bit for bit, where a run of b batches ended, and so does
-        `first_epoch=e` if e epochs are a whole number of batches.
+        the augmentation of a batch one of seed and the batch's number. Batches
+        run across the borders of epochs. So `first_batch=b` goes on, bit for
+        bit, where a run of b batches ended.
 
         Args:
             indices: int array of shape (n,): the examples.
@@ -216,14 +214,13 @@ class Images:
             seed: non-negative, below 2^62.
             augment: whether to shift images by up to an eighth of their size
                 and to flip half of them.
-            first_epoch: number of epochs to skip.
-            first_batch: number of batches to skip after these.
-            epochs: number of epochs to deliver; None: without end.
+            first_batch: number of batches to skip.
+            per_epoch: length of an epoch: the first so many of its order, from
+                whose end it is begun again; None: every example once.
 
         Returns:
             A dataset of pairs: float32 images of shape [batch_size, size,
-            size, 3] in 0..255, and int32 labels of shape [batch_size]; the
-            last batch of a finite dataset may be smaller.
+            size, 3] in 0..255, and int32 labels of shape [batch_size].
 
         Raises:
             UserError: if none of the images can be decoded.
@@ -234,51 +231,34 @@ class Images:
                 "Expected one label for each index. Received: "
                 f"{len(labels)} labels, {len(indices)} indices"
             )
-        bad = [image.index for image in self.prepare(indices)]
-        good = ~np.isin(indices, bad)
-        if not good.any():
-            raise UserError(
-                f"None of the {len(indices)} images to train on can be "
-                "decoded; check the data set."
-            )
-        indices, labels = indices[good], labels[good].astype(np.int32)
-        examples = len(indices)
-        first_number = first_epoch * examples // batch_size + first_batch
-        whole_epochs, skipped = divmod(first_batch * batch_size, examples)
-        first_epoch += whole_epochs
-        epochs = None if epochs is None else epochs - whole_epochs
-        in_memory = self._memory.holds(indices)
-        pairs = (
-            pipeline.positions(examples, seed, first_epoch, epochs)
-            if in_memory
-            else self._decoded_pairs(indices, labels, seed, first_epoch, epochs)
-        )
-        # Batches of one static shape, where all are full.
-        whole = epochs is None or examples * epochs % batch_size == 0
-        batches = pairs.skip(skipped).batch(batch_size, drop_remainder=whole)
-        if in_memory:
-            load, targets = self._memory.loader(indices), on_host(labels)
-            batches = batches.map(
-                lambda places: (load(places), tf.gather(targets, places)),
-                num_parallel_calls=tf.data.AUTOTUNE,
-            )
+        indices, labels = self._decodable(indices, labels)
+        per_epoch = per_epoch or len(indices)
+        first_epoch, skipped = divmod(first_batch * batch_size, per_epoch)
+        order = seed, first_epoch, per_epoch
+        if self._memory.holds(indices):
+            examples = pipeline.positions(len(indices), *order)
+            to_pair = self._gathering(indices, labels)
+        else:
+            examples = self._decoded_pairs(indices, labels, *order)
+            to_pair = tuple
 
         def finish(
-            number: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]
+            number: tf.Tensor, batch: tf.Tensor | tuple[tf.Tensor, tf.Tensor]
         ) -> tuple[tf.Tensor, tf.Tensor]:
-            images, targets = batch
+            images, answers = to_pair(batch)
             if augment:
                 images = random_shift_and_flip(
                     images,
                     pipeline.augment_seed(seed, number),
                     self.image_size // _SHIFT_DIVISOR,
                 )
-            return tf.cast(images, tf.float32), targets
+            return tf.cast(images, tf.float32), answers
 
         return pipeline.deterministic(
-            batches.enumerate(first_number).map(
-                finish, num_parallel_calls=tf.data.AUTOTUNE
-            )
+            examples.skip(skipped)
+            .batch(batch_size, drop_remainder=True)
+            .enumerate(first_batch)
+            .map(finish, num_parallel_calls=tf.data.AUTOTUNE)
         )
 
     def evaluation_batches(
@@ -324,6 +304,26 @@ class Images:
             batches.map(lambda images: tf.cast(images, tf.float32))
         )
 
+    def _decodable(
+        self, indices: Indices, labels: Labels
+    ) -> tuple[Indices, Labels]:
+        """Returns those examples that can be decoded, with their labels."""
+        bad = [image.index for image in self.prepare(indices)]
+        good = ~np.isin(indices, bad)
+        if not good.any():
+            raise UserError(
+                f"None of the {len(indices)} images to train on can be "
+                "decoded; check the data set."
+            )
+        return indices[good], labels[good].astype(np.int32)
+
+    def _gathering(
+        self, indices: Indices, labels: Labels
+    ) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+        """Returns a function from positions to kept images and labels."""
+        load, answers = self._memory.loader(indices), on_host(labels)
+        return lambda places: (load(places), tf.gather(answers, places))
+
     def _decode(self, image: tf.Tensor) -> tf.Tensor:
         return decode_and_resize(image, self.image_size)
 
@@ -333,10 +333,9 @@ class Images:
         labels: Labels,
         seed: int,
         first_epoch: int,
-        epochs: int | None,
+        per_epoch: int,
     ) -> tf.data.Dataset:
         """Returns shuffled pairs of image and label, read from the source."""
-        numbers = pipeline.epoch_numbers(first_epoch, epochs)
         if self.source.random_access:
             all_indices, all_labels = on_host(indices), on_host(labels)
 
@@ -359,7 +358,7 @@ class Images:
             def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
                 return pipeline.shuffle_windows(in_source_order, seed, epoch)
 
-        return numbers.flat_map(one_epoch).map(
+        return pipeline.epochs(one_epoch, first_epoch, per_epoch).map(
             lambda image, label: (self._decode(image), label),
             num_parallel_calls=tf.data.AUTOTUNE,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import tensorflow as tf
@@ -15,12 +16,6 @@ ALGORITHM: Final = "philox"
 WINDOW: Final = 4096
 
 
-def epoch_numbers(first_epoch: int, epochs: int | None) -> tf.data.Dataset:
-    """Returns the numbers of the epochs, without end if `epochs` is None."""
-    end = tf.int64.max if epochs is None else first_epoch + epochs
-    return tf.data.Dataset.range(first_epoch, end)
-
-
 def epoch_order(size: int, seed: int, epoch: tf.Tensor) -> tf.Tensor:
     """Returns a permutation of range(size), int64 of shape [size]."""
     return tf.random.experimental.stateless_shuffle(
@@ -28,14 +23,34 @@ def epoch_order(size: int, seed: int, epoch: tf.Tensor) -> tf.Tensor:
     )
 
 
+def epochs(
+    one_epoch: Callable[[tf.Tensor], tf.data.Dataset],
+    first_epoch: int,
+    per_epoch: int,
+) -> tf.data.Dataset:
+    """Returns epochs without end, each cut or repeated to one size.
+
+    Args:
+        one_epoch: from a number, scalar int64, to an epoch's examples.
+        first_epoch: the first number.
+        per_epoch: examples to take of each epoch; where it has fewer, it is
+            begun again.
+    """
+    return tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(
+        lambda epoch: one_epoch(epoch).repeat().take(per_epoch)
+    )
+
+
 def positions(
-    size: int, seed: int, first_epoch: int, epochs: int | None
+    size: int, seed: int, first_epoch: int, per_epoch: int
 ) -> tf.data.Dataset:
     """Returns the positions 0 to size - 1, shuffled anew in each epoch."""
-    return epoch_numbers(first_epoch, epochs).flat_map(
+    return epochs(
         lambda epoch: tf.data.Dataset.from_tensor_slices(
             epoch_order(size, seed, epoch)
-        )
+        ),
+        first_epoch,
+        per_epoch,
     )
 
 

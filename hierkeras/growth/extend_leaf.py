@@ -183,16 +183,6 @@ async def _both_increments(
         )
         return await grower.train(spec, f"{leaf.name}.{k + 1}", "leaf")
 
-    async def trained_branch(flat: Leaf) -> Leaf:
-        """The flat increment, or what is trained of it to route."""
-        catalogue = grower.assessor.catalogue
-        spec = grower.plan_from(flat.job).branch(
-            flat.job, groups, classes, catalogue
-        )
-        if spec is None:
-            return flat
-        return await grower.train(spec, leaf.name, "branch")
-
     flat_increment = _flat_increment(leaf, classes, grower)
     if grower.options.clone_from == "flat":
         flat = await flat_increment
@@ -204,12 +194,11 @@ async def _both_increments(
             grower.assessor,
         )
         clones = [clone(flat, k, factor) for k, factor in enumerate(factors)]
-        router, *leaves = await asyncio.gather(trained_branch(flat), *clones)
+        leaves = await asyncio.gather(*clones)
     else:
         clones = [clone(leaf, k) for k in range(len(groups))]
         flat, *leaves = await asyncio.gather(flat_increment, *clones)
-        router = await trained_branch(flat)
-    return _branch(router, leaves, grower), flat
+    return _branch(flat, leaves, grower), flat
 
 
 def _branch(router: Leaf, leaves: Sequence[Leaf], grower: Grower) -> Branch:

@@ -16,7 +16,6 @@ from hierkeras.training.spec import (
     Leaves,
     NewColumns,
     Recipe,
-    Superclasses,
     Teacher,
     Trainable,
 )
@@ -34,11 +33,6 @@ class JobPlan:
         recipe: How a model is trained from scratch.
         flat_epochs: Epochs of a flat increment; 0: as from scratch.
         leaf_epochs: Epochs of a cloned leaf; 0: as from scratch.
-        branch_epochs: Epochs in which a cloned branch is trained on from the
-            flat increment, to tell superclasses apart; 0: it is the flat
-            increment (the paper, Figure 4).
-        superclass_weight: Share of the loss, in (0, 1], that is about them
-            there.
         joint_epochs: Epochs in which a branch and its leaves are trained as
             one network, in place of a flat increment and leaves; 0: each is
             trained alone.
@@ -49,22 +43,12 @@ class JobPlan:
         perturb: on the random weights that are added to it.
         leaf_shrink: The same of a cloned leaf, and
         leaf_perturb: the same; what it does not train stays as it is.
-        head_epochs: Epochs in which only the softmax layer of a flat
-            increment learns.
-        body_rate: Factor on the learning rate of what a flat increment or a
-            cloned leaf takes over.
         leaf_layers: Layers of a cloned leaf that are trained, counted from
             the softmax layer down; 0: all. The others stay those of its
             parent, which a served tree runs once. Those that are trained with
             their branch have so many of their own.
         flat_distillation: Weight of the old model's opinion of the old
             classes in a flat increment's loss.
-        leaf_distillation: Weight of its parent's opinion in a cloned leaf's.
-        distillation_temperature: Divides the logits there.
-        align_weights: Whether a flat increment's columns of new classes are
-            scaled to the mean length of the old ones' after training.
-        reestimate_batch_norm: Whether flat increments and cloned leaves have
-            their batch statistics estimated again after the training.
         seed: Of every job.
     """
 
@@ -72,8 +56,6 @@ class JobPlan:
     recipe: Recipe
     flat_epochs: int = 0
     leaf_epochs: int = 0
-    branch_epochs: int = 0
-    superclass_weight: float = 0.5
     joint_epochs: int = 0
     refine_epochs: int = 0
     new_columns: NewColumns = "random"
@@ -81,14 +63,8 @@ class JobPlan:
     perturb: float = 0.0
     leaf_shrink: float = 1.0
     leaf_perturb: float = 0.0
-    head_epochs: float = 0.0
-    body_rate: float = 1.0
     leaf_layers: int = 0
     flat_distillation: float = 0.0
-    leaf_distillation: float = 0.0
-    distillation_temperature: float = 2.0
-    align_weights: bool = False
-    reestimate_batch_norm: bool = False
     seed: int = 0
 
     def with_width(self, width_multiplier: float) -> JobPlan:
@@ -119,14 +95,8 @@ class JobPlan:
             self.new_columns,
             shrink=self.shrink,
             perturb=self.perturb,
-            head_epochs=self.head_epochs,
-            body_rate=self.body_rate,
-            align_weights=self.align_weights,
         )
         spec = self._from_parent(initial, classes, catalogue, self.flat_epochs)
-        spec = msgspec.structs.replace(
-            spec, reestimate_batch_norm=self.reestimate_batch_norm
-        )
         return self._taught(spec, self.flat_distillation)
 
     def leaf(
@@ -156,45 +126,12 @@ class JobPlan:
             self.new_columns,
             shrink=self.leaf_shrink,
             perturb=self.leaf_perturb,
-            body_rate=self.body_rate,
             widening_noise=_WIDENING_NOISE if after > before else 0.0,
         )
         spec = self.with_width(after)._from_parent(
             initial, classes, catalogue, self.leaf_epochs
         )
-        spec = msgspec.structs.replace(
-            spec,
-            top_layers=self.leaf_layers,
-            reestimate_batch_norm=self.reestimate_batch_norm,
-        )
-        return self._taught(spec, self.leaf_distillation)
-
-    def branch(
-        self,
-        flat: str,
-        superclasses: Sequence[tuple[str, ...]],
-        classes: Sequence[str],
-        catalogue: Catalogue,
-    ) -> JobSpec | None:
-        """A branch trained on from job `flat`; None: it is `flat` itself.
-
-        It has the trunk that its leaves keep.
-        """
-        if not self.branch_epochs:
-            return None
-        spec = self._from_parent(
-            Initial(flat, body_rate=self.body_rate),
-            classes,
-            catalogue,
-            self.branch_epochs,
-        )
-        return msgspec.structs.replace(
-            spec,
-            top_layers=self.leaf_layers,
-            superclasses=Superclasses(
-                tuple(superclasses), self.superclass_weight
-            ),
-        )
+        return msgspec.structs.replace(spec, top_layers=self.leaf_layers)
 
     def preview(
         self, parent: str, classes: Sequence[str], catalogue: Catalogue
@@ -282,7 +219,5 @@ class JobPlan:
         """A job that also keeps to the opinion of what it starts from."""
         if not weight or spec.initial is None:
             return spec
-        teacher = Teacher(
-            spec.initial.job, weight, self.distillation_temperature
-        )
+        teacher = Teacher(spec.initial.job, weight)
         return msgspec.structs.replace(spec, teacher=teacher)

@@ -1,4 +1,4 @@
-"""Surgery on trained networks: widen, restrict, imprint, align, freeze.
+"""Surgery on trained networks: widen, restrict, imprint, freeze.
 
 Every network here ends in a `Dense` named "logits" with a column for each
 class. Classes are matched by name, so that one function widens a softmax,
@@ -262,31 +262,6 @@ def shrink_and_perturb(
     for weight, random in zip(model.weights, fresh, strict=True):
         if weight.name == "kernel" and weight.trainable:
             weight.assign(shrink * weight + noise * random)
-
-
-def align_weights(model: keras.Model, new_columns: Sequence[int]) -> None:
-    """Scales the logits of new classes to the length of the old ones'.
-
-    Weight aligning (Zhao et al. 2020, "Maintaining Discrimination and Fairness
-    in Class Incremental Learning", https://arxiv.org/abs/1911.07053): where old
-    classes have few examples, training makes the columns of the new ones
-    longer, so that too much is taken for new. Afterwards they are multiplied
-    by the mean length of the old columns over the mean length of the new ones,
-    which keeps the proportions among the new. It is about the columns of the
-    kernel: biases stay.
-
-    Args:
-        model: A network with a layer "logits"; changed in place.
-        new_columns: Columns of new classes. Without any, or without others,
-            nothing is changed.
-    """
-    head = model.get_layer(HEAD)
-    kernel, bias = head.get_weights()
-    lengths = np.linalg.norm(kernel, axis=0)
-    old, new = np.delete(lengths, new_columns), lengths[list(new_columns)]
-    if old.size and new.any():
-        kernel[:, new_columns] *= old.mean() / new.mean()
-        head.set_weights([kernel, bias])
 
 
 def set_trainable(model: keras.Model, part: str, top_layers: int = 0) -> None:

@@ -44,9 +44,9 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     history: list[dict[str, Any]]
     stopped: bool
     schedule: tuple[float | None, int, int] | None
-    steps: int = 0
-    learning_rate: float = 0.0
-    rate_factor: float = 1.0
+    steps: int
+    learning_rate: float
+    rate_factor: float
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import math
 import sys
 from collections.abc import Iterator
@@ -24,6 +23,51 @@ from hierkeras.training.losses import Objective
 from hierkeras.training.monitoring import Begun, Monitor
 from hierkeras.training.spec import Recipe
 from hierkeras.training.tensorboard import RunWriter
+from hierkeras.training.validation import Validation
+
+Samples = tuple[np.ndarray, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """What a training learns from.
+
+    Args:
+        images: The images, or their features.
+        training: Indices, int64 of shape (n,), and labels in [0, c), int32
+            of shape (n,), of the images to train on.
+        validation: The same of those that the schedule may look at.
+    """
+
+    images: Images | Features
+    training: Samples
+    validation: Samples
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """How a training runs.
+
+    Args:
+        label: What it is for, in messages.
+        seed: Of order and augmentation.
+        runtime: How to run.
+        writer: Where TensorBoard's scalars go; None: nowhere.
+        checkpoint_file: Where each epoch, and an interruption, is noted, and
+            where the training goes on from if it is there; None: nowhere.
+        rate_factor: What the recipe's learning rates are multiplied by, in
+            (0, 1]. A checkpoint's, if that is less, is kept to.
+        images_swept: What the training costs, however long; None: what its
+            epochs sweep.
+    """
+
+    label: str
+    seed: int
+    runtime: Runtime
+    writer: RunWriter | None = None
+    checkpoint_file: epath.Path | None = None
+    rate_factor: float = 1.0
+    images_swept: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,140 +76,88 @@ class Fitted:
 
     Args:
         history: What was measured in each epoch; the last entry's
-            `images_swept` is what the epochs cost.
+            `images_swept` is what the training cost.
         rate_factor: What the recipe's learning rates were multiplied by.
-        images_reestimated: Images that went through the model after that, for
-            its batch statistics.
     """
 
     history: list[dict[str, Any]]
     rate_factor: float = 1.0
-    images_reestimated: int = 0
 
     @property
     def images_swept(self) -> int:
         """What the training cost."""
-        swept = self.history[-1]["images_swept"] if self.history else 0
-        return int(swept) + self.images_reestimated
+        return int(self.history[-1]["images_swept"]) if self.history else 0
 
 
 def fit(
-    model: keras.Model,
-    recipe: Recipe,
-    images: Images | Features,
-    training: tuple[np.ndarray, np.ndarray],
-    validation: tuple[np.ndarray, np.ndarray],
-    *,
-    seed: int,
-    label: str,
-    runtime: Runtime,
-    writer: RunWriter | None = None,
-    checkpoint_file: epath.Path | None = None,
-    rate_factor: float = 1.0,
-    start: schedules.GentleStart | None = None,
-    objective: Objective | None = None,
-    images_swept: int | None = None,
+    objective: Objective, recipe: Recipe, examples: Examples, run: Run
 ) -> Fitted:
     """Trains a model in place.
 
     Args:
-        model: Gives logits of shape (n, c); built under the strategy that it
-            trains under.
+        objective: What to minimise; its model gives logits of shape (n, c),
+            and was built under the strategy that it trains under.
         recipe: How to train.
-        images: The images, or their features.
-        training: Indices, int64 of shape (n,), and labels in [0, c), int32
-            of shape (n,), of the images to train on.
-        validation: The same of those that the schedule may look at.
-        seed: Of order and augmentation.
-        label: What the training is for, in messages.
-        runtime: How to run.
-        writer: Where TensorBoard's scalars go.
-        checkpoint_file: Where each epoch, and an interruption, is noted, and
-            where the training goes on from if it is there; None: nowhere.
-        rate_factor: What the recipe's learning rates are multiplied by, in
-            (0, 1]. A checkpoint's, if that is less, is kept to.
-        start: How gently the layers below the softmax layer begin.
-        objective: What it minimises; None: the cross-entropy of labels.
-        images_swept: What the training costs, however long; None: what its
-            epochs sweep.
+        examples: What to learn from.
+        run: How to run.
 
     Raises:
         Diverged: If the loss is no longer a number.
         KeyboardInterrupt: If it is interrupted; the checkpoint is written.
     """
-    saved = checkpoint.read(checkpoint_file) if checkpoint_file else None
+    file = run.checkpoint_file
+    saved = checkpoint.read(file) if file else None
     if saved is not None:
-        rate_factor = min(rate_factor, saved.state.rate_factor)
-    batch = recipe.batch_size
-    steps = steps_per_epoch(recipe, len(training[0]))
-    objective = objective or Objective(model, recipe.label_smoothing)
+        factor = min(run.rate_factor, saved.state.rate_factor)
+        run = dataclasses.replace(run, rate_factor=factor)
+    steps = steps_per_epoch(recipe, len(examples.training[0]))
+    slowed = _slowed(recipe, run.rate_factor)
+    compile_model(objective, slowed, steps, run.runtime)
     model = objective.model
-    compile_model(
-        model, _slowed(recipe, rate_factor), steps, runtime, objective, start
-    )
     monitor = Monitor(
-        label,
-        steps * batch,
+        run.label,
+        steps * recipe.batch_size,
         recipe.max_epochs,
-        writer,
-        lines=runtime.progress == "lines",
-        rate_factor=rate_factor,
-        images_swept=images_swept,
+        run.writer,
+        lines=run.runtime.progress == "lines",
+        rate_factor=run.rate_factor,
+        images_swept=run.images_swept,
     )
     schedule = _adaptive_schedule(recipe)
     if saved is not None and not saved.fits(model):
         saved = None
     if saved is not None:
-        _go_on(saved, model, monitor, schedule, batch)
+        _go_on(saved, model, monitor, schedule, recipe.batch_size)
+    keeper = file and checkpoint.Checkpoint(
+        file, monitor, schedule, recipe.batch_size, steps, saved
+    )
+    listeners = [monitor, *filter(None, [schedule, keeper])]
+    looks = _looks(examples, recipe, run, model, len(monitor.history))
+    callbacks = [Validation(*looks, listeners), *listeners]
+    done, skipped = len(monitor.history), saved.state.steps if saved else 0
     stopped = saved is not None and saved.state.stopped
-    skipped = saved.state.steps if saved else 0
-    callbacks = [monitor, *filter(None, [schedule])]
-    keeper = None
-    if checkpoint_file is not None:
-        keeper = checkpoint.Checkpoint(
-            checkpoint_file,
-            monitor,
-            schedule,
-            batch,
-            steps,
-            saved,
-        )
-        callbacks.append(keeper)
-    look = min(recipe.validation_samples, len(validation[0]))
-    replicas = model.distribute_strategy.num_replicas_in_sync
-    # Each takes an equal part; what a batch lacks is looked at twice.
-    look_batch = min(batch, math.ceil(look / replicas) * replicas)
-
-    def run(first: int, last: int, skipped: int) -> None:
-        model.fit(
-            images.training_batches(
-                *training,
-                batch_size=batch,
-                seed=seed,
-                augment=recipe.augmentation == "shift_flip",
-                first_batch=first * steps + skipped,
-            ),
-            initial_epoch=first,
-            epochs=last,
-            steps_per_epoch=steps - skipped,
-            validation_data=_looks(
-                images, validation, look_batch, seed + 1, first=first
-            ),
-            validation_steps=math.ceil(look / look_batch),
-            callbacks=callbacks,
-            shuffle=False,  # the data set is shuffled already
-            verbose=1 if runtime.progress == "bar" else 0,
-        )
-
     # Keras writes its bar to stdout, which is for results.
-    with contextlib.redirect_stdout(sys.stderr), _noting(keeper, label, steps):
-        done = len(monitor.history)
-        if skipped and not stopped:
-            run(done, done + 1, skipped)
-            done, stopped = done + 1, model.stop_training
-        if done < recipe.max_epochs and not stopped:
-            run(done, recipe.max_epochs, 0)
-    return Fitted(monitor.history, rate_factor)
+    with contextlib.redirect_stdout(sys.stderr), _noting(keeper, run, steps):
+        # Keras wants every epoch of a call to have as many steps.
+        while done < recipe.max_epochs and not stopped:
+            last = done + 1 if skipped else recipe.max_epochs
+            model.fit(
+                examples.images.training_batches(
+                    *examples.training,
+                    batch_size=recipe.batch_size,
+                    seed=run.seed,
+                    augment=recipe.augmentation == "shift_flip",
+                    first_batch=done * steps + skipped,
+                ),
+                initial_epoch=done,
+                epochs=last,
+                steps_per_epoch=steps - skipped,
+                callbacks=callbacks,
+                shuffle=False,  # the data set is shuffled already
+                verbose=1 if run.runtime.progress == "bar" else 0,
+            )
+            done, skipped, stopped = last, 0, model.stop_training
+    return Fitted(monitor.history, run.rate_factor)
 
 
 def _go_on(
@@ -197,7 +189,7 @@ def _slowed(recipe: Recipe, factor: float) -> Recipe:
 
 @contextlib.contextmanager
 def _noting(
-    keeper: checkpoint.Checkpoint | None, label: str, steps: int
+    keeper: checkpoint.Checkpoint | None, run: Run, steps: int
 ) -> Iterator[None]:
     """Notes how far the training is if it is interrupted."""
     if keeper is None:
@@ -209,7 +201,7 @@ def _noting(
         done = keeper.interrupted()
         if done:
             print(
-                f"[{label}] stopped after {done} of {steps} batches of an "
+                f"[{run.label}] stopped after {done} of {steps} batches of an "
                 "epoch, which are kept",
                 file=sys.stderr,
             )
@@ -219,31 +211,27 @@ def _noting(
 
 
 def _looks(
-    images: Images | Features,
-    samples: tuple[np.ndarray, np.ndarray],
-    batch_size: int,
-    seed: int,
-    first: int,
-) -> tf.data.Dataset:
-    """Validation batches, shuffled anew each time they are begun.
+    examples: Examples, recipe: Recipe, run: Run, model: keras.Model, first: int
+) -> tuple[tf.data.Dataset, int]:
+    """Validation batches from validation `first` on, and how many one takes.
 
-    Keras begins them again for each validation; so its looks are different
-    random samples, as the paper's are.
+    Each takes another random sample, as the paper's does, the order of which
+    follows from seed and number.
     """
-    passes = itertools.count(first)
-
-    def begin(number: int) -> tf.data.Dataset:
-        return images.training_batches(
-            *samples,
-            batch_size=batch_size,
-            seed=seed,
-            augment=False,
-            first_epoch=number,
-        )
-
-    return tf.data.Dataset.from_generator(
-        lambda: begin(next(passes)), output_signature=begin(0).element_spec
+    look = min(recipe.validation_samples, len(examples.validation[0]))
+    steps = math.ceil(look / recipe.batch_size)
+    # Each replica takes an equal part; what a batch lacks is looked at twice.
+    replicas = model.distribute_strategy.num_replicas_in_sync
+    batch = math.ceil(look / steps / replicas) * replicas
+    batches = examples.images.training_batches(
+        *examples.validation,
+        batch_size=batch,
+        seed=run.seed + 1,
+        augment=False,
+        first_batch=first * steps,
+        per_epoch=steps * batch,
     )
+    return batches, steps
 
 
 def _adaptive_schedule(recipe: Recipe) -> schedules.AdaptiveSchedule | None:
@@ -273,31 +261,24 @@ def steps_per_epoch(recipe: Recipe, num_images: int) -> int:
 
 
 def compile_model(
-    model: keras.Model,
-    recipe: Recipe,
-    steps: int,
-    runtime: Runtime,
-    objective: Objective | None = None,
-    start: schedules.GentleStart | None = None,
+    objective: Objective, recipe: Recipe, steps: int, runtime: Runtime
 ) -> None:
     """Gives a model its loss, optimizer and metric.
 
     Args:
-        model: Gives logits.
+        objective: What its model minimises.
         recipe: The recipe.
         steps: Steps in one epoch.
         runtime: How to run.
-        objective: What it minimises; None: the cross-entropy of labels.
-        start: How gently the layers below the softmax layer begin.
     """
     jit_compile: bool | str | None = runtime.jit_compile
     if jit_compile is None:
         jit_compile = "auto" if tf.config.list_logical_devices("GPU") else False
-    objective = objective or Objective(model, recipe.label_smoothing)
+    model = objective.model
     # The optimizer's variables live where the model's do.
     with model.distribute_strategy.scope():
         model.compile(
-            optimizer=schedules.optimizer(recipe, steps, start),
+            optimizer=schedules.optimizer(recipe, steps),
             loss=objective.loss(),
             metrics=[objective.accuracy()],
             jit_compile=jit_compile,

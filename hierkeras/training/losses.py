@@ -3,47 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 
 import keras
 from keras import ops
 
-
-class SmoothedCrossEntropy(keras.losses.Loss):
-    """Cross-entropy with labels that are a little uncertain, in nats.
-
-    Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7,
-    https://arxiv.org/abs/1512.00567.
-
-    Args:
-        label_smoothing: Share of a label, in [0, 1), that is divided among
-            all classes.
-    """
-
-    def __init__(self, label_smoothing: float) -> None:
-        super().__init__(name="smoothed_cross_entropy")
-        self.label_smoothing = label_smoothing
-
-    def call(
-        self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor
-    ) -> keras.KerasTensor:
-        """The loss of each image.
-
-        Args:
-            y_true: int tensor of shape (n,) or (n, 1), the labels.
-            y_pred: float tensor of shape (n, c), logits.
-
-        Returns:
-            float tensor of shape (n,).
-        """
-        labels = ops.reshape(y_true, (-1,))
-        own = ops.sparse_categorical_crossentropy(
-            labels, y_pred, from_logits=True
-        )
-        every = -ops.mean(ops.log_softmax(y_pred, axis=-1), axis=-1)
-        share = self.label_smoothing
-        return (1.0 - share) * own + share * every
+# Divides the logits of a teacher and its student, which softens both.
+_TEMPERATURE = 2.0
 
 
 class BalancedLoss(keras.losses.Loss):
@@ -81,55 +49,6 @@ class BalancedLoss(keras.losses.Loss):
         return self.loss.call(y_true, y_pred + log_counts)
 
 
-class SuperclassLoss(keras.losses.Loss):
-    """A loss on labels, and on the superclasses that they belong to, in nats.
-
-    That of a superclass is the cross-entropy of what a branch routes by, the
-    sum of the softmax units of its classes (Xiao et al. 2014, Figure 4).
-
-    Args:
-        labels_loss: Of the logits.
-        superclass: For each column, its superclass in 0, 1, ….
-        weight: Share of the superclasses' loss, in (0, 1].
-    """
-
-    def __init__(
-        self,
-        labels_loss: keras.losses.Loss,
-        superclass: Sequence[int],
-        weight: float,
-    ) -> None:
-        super().__init__(name="superclass")
-        self.labels_loss = labels_loss
-        self.superclass = list(superclass)
-        self.weight = weight
-
-    def call(
-        self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor
-    ) -> keras.KerasTensor:
-        """The loss of each image.
-
-        Args:
-            y_true: int tensor of shape (n,) or (n, 1), the labels.
-            y_pred: float tensor of shape (n, c), logits.
-
-        Returns:
-            float tensor of shape (n,).
-        """
-        superclass = ops.convert_to_tensor(self.superclass, dtype="int32")
-        # Keras hands labels over in the type of the logits.
-        labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
-        own = ops.take(superclass, labels)
-        is_sibling = ops.equal(own[:, None], superclass[None, :])
-        # The log of the sum of some softmax units.
-        siblings = ops.where(is_sibling, y_pred, float("-inf"))
-        on_superclass = ops.logsumexp(y_pred, axis=-1) - ops.logsumexp(
-            siblings, axis=-1
-        )
-        on_label = self.labels_loss.call(y_true, y_pred)
-        return (1.0 - self.weight) * on_label + self.weight * on_superclass
-
-
 class TaughtLoss(keras.losses.Loss):
     """A loss on labels, and on a teacher's opinion of some classes, in nats.
 
@@ -141,8 +60,7 @@ class TaughtLoss(keras.losses.Loss):
         num_classes: Of the student.
         student_columns: Its columns of the classes that both know.
         teacher_columns: The teacher's, in the same order.
-        weight: Of the teacher's opinion.
-        temperature: Divides both models' logits there.
+        weight: Of the teacher's opinion, at a temperature of 2.
     """
 
     def __init__(
@@ -152,7 +70,6 @@ class TaughtLoss(keras.losses.Loss):
         student_columns: Sequence[int],
         teacher_columns: Sequence[int],
         weight: float,
-        temperature: float,
     ) -> None:
         super().__init__(name="taught")
         self.labels_loss = labels_loss
@@ -161,7 +78,6 @@ class TaughtLoss(keras.losses.Loss):
         # Among the logits of both.
         self.teacher_columns = [num_classes + k for k in teacher_columns]
         self.weight = weight
-        self.temperature = temperature
 
     def call(
         self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor
@@ -178,15 +94,13 @@ class TaughtLoss(keras.losses.Loss):
         """
         own = ops.take(y_pred, self.student_columns, axis=-1)
         taught = ops.take(y_pred, self.teacher_columns, axis=-1)
-        opinion = ops.softmax(taught / self.temperature, axis=-1)
+        opinion = ops.softmax(taught / _TEMPERATURE, axis=-1)
         kept = -ops.sum(
-            opinion * ops.log_softmax(own / self.temperature, axis=-1), axis=-1
+            opinion * ops.log_softmax(own / _TEMPERATURE, axis=-1), axis=-1
         )
         logits = y_pred[..., : self.num_classes]
-        return (
-            self.labels_loss.call(y_true, logits)
-            + self.weight * self.temperature**2 * kept
-        )
+        on_labels = self.labels_loss.call(y_true, logits)
+        return on_labels + self.weight * _TEMPERATURE**2 * kept
 
 
 class JointLoss(keras.losses.Loss):
@@ -273,25 +187,10 @@ class Teaching:
         columns: For each class that both know, the student's column and the
             teacher's.
         weight: Of the teacher's opinion beside the labels.
-        temperature: Divides both models' logits.
     """
 
     model: keras.Model
     columns: Sequence[tuple[int, int]]
-    weight: float
-    temperature: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Grouping:
-    """Superclasses that a training tells apart.
-
-    Args:
-        superclass: For each column of the logits, its superclass in 0, 1, ….
-        weight: Share, in (0, 1], of the loss that is about them.
-    """
-
-    superclass: Sequence[int]
     weight: float
 
 
@@ -314,32 +213,33 @@ class Objective:
 
     Args:
         student: The network to train, from images to logits.
-        label_smoothing: Share of a label that is divided among all classes.
         class_counts: For each class, how many training images it has, which
             the loss makes up for; None: it does not.
         teaching: A teacher; None: there is none.
-        grouping: Superclasses; None: there are none.
-        together: Leaves to train with it, which excludes these two; None:
-            there are none.
+        together: Leaves to train with it; None: there are none.
 
     Attributes:
         model: What to compile and fit: the student, or a network that shares
             its weights and answers with other models' logits too.
+
+    Raises:
+        ValueError: If there are both a teacher and leaves.
     """
 
     def __init__(
         self,
         student: keras.Model,
-        label_smoothing: float = 0.0,
         class_counts: Sequence[int] | None = None,
         teaching: Teaching | None = None,
-        grouping: Grouping | None = None,
         together: Together | None = None,
     ) -> None:
+        if teaching is not None and together is not None:
+            raise ValueError(
+                "Expected a teacher or leaves. Received: both, whose losses "
+                "cannot be added up."
+            )
         self._together = together
-        self._grouping = grouping
         self._num_classes = student.output_shape[-1]
-        self._label_smoothing = label_smoothing
         self._class_counts = class_counts
         self._teaching = teaching
         self.model = student if together is None else together.network
@@ -350,21 +250,16 @@ class Objective:
     def loss(self) -> keras.losses.Loss:
         """The loss, which Keras reports as `loss`."""
         on_labels: keras.losses.Loss = (
-            SmoothedCrossEntropy(self._label_smoothing)
-            if self._label_smoothing
-            else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         )
+        own = list(range(self._num_classes))
         if self._together is not None:
-            columns = [range(self._num_classes), *self._together.columns]
+            leaves = self._together.columns
             return self._balanced(
-                JointLoss(on_labels, self._num_classes, columns[1:]),
-                [column for own in columns for column in own],
+                JointLoss(on_labels, self._num_classes, leaves),
+                [*own, *itertools.chain(*leaves)],
             )
-        if self._grouping is not None:
-            on_labels = SuperclassLoss(
-                on_labels, self._grouping.superclass, self._grouping.weight
-            )
-        on_labels = self._balanced(on_labels, range(self._num_classes))
+        on_labels = self._balanced(on_labels, own)
         if self._teaching is None:
             return on_labels
         return TaughtLoss(
@@ -373,7 +268,6 @@ class Objective:
             [own for own, _ in self._teaching.columns],
             [its for _, its in self._teaching.columns],
             self._teaching.weight,
-            self._teaching.temperature,
         )
 
     def _balanced(

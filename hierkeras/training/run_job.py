@@ -19,12 +19,10 @@ from hierkeras.data.features import Features
 from hierkeras.data.images import Images
 from hierkeras.models import grafting, registry, surgery, widening
 from hierkeras.training import (
-    batch_norm,
     faults,
     fit,
     losses,
     results,
-    schedules,
     strategy,
     tensorboard,
 )
@@ -162,7 +160,6 @@ def _attempt(
         for leaf, its_spec in zip(leaves, _leaves(spec), strict=True):
             _initialise(leaf, its_spec, context)
         fitted = _train(model, leaves, spec, label, context, rate_factor)
-        _align(model, spec, context)
         top_layers = spec.leaves.top_layers if spec.leaves else 0
         own = [surgery.top_weights(leaf, top_layers) for leaf in leaves]
         return _Trained(model, own, fitted)
@@ -287,43 +284,27 @@ def _train(
     run = context.store.tensorboard / f"{label.replace(' ', '-')}-{spec.job}"
     with contextlib.closing(tensorboard.RunWriter(run)) as writer:
         fitted = fit.fit(
-            trained,
-            recipe,
-            examples,
-            samples["train"],
-            samples["validation"],
-            seed=spec.random_seed,
-            label=label,
-            runtime=context.config.runtime,
-            writer=writer,
-            checkpoint_file=context.store.checkpoint(spec.job),
-            rate_factor=rate_factor,
-            start=_start(trained, spec),
-            objective=losses.Objective(
+            losses.Objective(
                 trained,
-                recipe.label_smoothing,
                 _class_counts(spec, samples["train"][1]),
                 _teaching(spec, context),
-                _grouping(spec),
                 _together(model, leaves, spec.leaves, spec.classes),
             ),
-            images_swept=images_swept,
+            recipe,
+            fit.Examples(examples, samples["train"], samples["validation"]),
+            fit.Run(
+                label,
+                spec.random_seed,
+                context.config.runtime,
+                writer,
+                context.store.checkpoint(spec.job),
+                rate_factor,
+                images_swept,
+            ),
         )
     if trained is not model:
         model.get_layer(surgery.HEAD).set_weights(trained.get_weights())
-    if not spec.reestimate_batch_norm:
-        return fitted
-    swept = batch_norm.reestimate(
-        model,
-        context.images.training_batches(
-            *samples["train"],
-            batch_size=spec.recipe.batch_size,
-            seed=spec.random_seed,
-            augment=False,
-            epochs=1,
-        ).map(lambda images, _: images),
-    )
-    return dataclasses.replace(fitted, images_reestimated=swept)
+    return fitted
 
 
 def _samples(
@@ -350,23 +331,6 @@ def _features(
     return Features(indices, vectors.astype(np.float32))
 
 
-def _align(model: keras.Model, spec: JobSpec, context: Context) -> None:
-    initial = spec.initial
-    if initial is None or not initial.align_weights:
-        return
-    old = set(results.read(context.store, initial.job).spec.classes)
-    new = [k for k, name in enumerate(spec.classes) if name not in old]
-    surgery.align_weights(model, new)
-
-
-def _start(model: keras.Model, spec: JobSpec) -> schedules.GentleStart | None:
-    initial = spec.initial
-    if initial is None or (initial.head_epochs, initial.body_rate) == (0, 1):
-        return None
-    head = model.get_layer(surgery.HEAD).trainable_variables
-    return schedules.GentleStart(head, initial.head_epochs, initial.body_rate)
-
-
 def _class_counts(spec: JobSpec, labels: np.ndarray) -> list[int] | None:
     """Training images of each class, where the loss makes up for them."""
     if not spec.recipe.balanced_softmax:
@@ -391,20 +355,6 @@ def _teaching(spec: JobSpec, context: Context) -> losses.Teaching | None:
             if name in its_column
         ],
         teacher.weight,
-        teacher.temperature,
-    )
-
-
-def _grouping(spec: JobSpec) -> losses.Grouping | None:
-    if spec.superclasses is None:
-        return None
-    superclass = {
-        name: number
-        for number, names in enumerate(spec.superclasses.classes)
-        for name in names
-    }
-    return losses.Grouping(
-        [superclass[name] for name in spec.classes], spec.superclasses.weight
     )
 
 

@@ -2,45 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
-from typing import Any
-
 import keras
 
-from hierkeras.training import gentle
 from hierkeras.training.muon import Muon
 from hierkeras.training.spec import Recipe
-
-_OPTIMIZERS = {
-    "sgd": keras.optimizers.SGD,
-    "adamw": keras.optimizers.AdamW,
-    "muon": Muon,
-}
-_GENTLE_OPTIMIZERS = {
-    "sgd": gentle.GentleSGD,
-    "adamw": gentle.GentleAdamW,
-    "muon": gentle.GentleMuon,
-}
 
 # Of a float32 accuracy. Without it, whether a drop of exactly the least one,
 # such as one image in a thousand, is progress would be left to rounding.
 _ROUNDING = 1e-6
-
-
-@dataclasses.dataclass(frozen=True)
-class GentleStart:
-    """How the layers below the softmax layer begin to learn.
-
-    Args:
-        head: The softmax layer's variables.
-        head_epochs: Epochs in which the others learn nothing.
-        body_rate: Factor on the others' rate afterwards, in (0, 1].
-    """
-
-    head: Sequence[keras.Variable]
-    head_epochs: float
-    body_rate: float
 
 
 class AdaptiveSchedule(keras.callbacks.Callback):
@@ -149,37 +118,25 @@ def learning_rate(
     )
 
 
-def optimizer(
-    recipe: Recipe, steps_per_epoch: int, start: GentleStart | None = None
-) -> keras.Optimizer:
+def optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.Optimizer:
     """The recipe's optimizer with its learning rate.
 
     Args:
         recipe: The recipe.
         steps_per_epoch: Steps in one of its epochs.
-        start: How gently the layers below the softmax layer begin; None: as
-            the softmax layer does.
     """
-    options: dict[str, Any] = {
-        "learning_rate": learning_rate(recipe, steps_per_epoch)
-    }
-    if recipe.optimizer == "adamw":  # which refuses None
-        options["weight_decay"] = recipe.weight_decay
-    else:
-        options["weight_decay"] = recipe.weight_decay or None
-        options["momentum"] = recipe.momentum
-    if recipe.optimizer == "sgd":
-        options["nesterov"] = recipe.momentum > 0
-    if start is None:
-        kind = _OPTIMIZERS[recipe.optimizer]
-    else:
-        kind = _GENTLE_OPTIMIZERS[recipe.optimizer]
-        options |= {
-            "head": {id(variable) for variable in start.head},
-            "head_steps": round(start.head_epochs * steps_per_epoch),
-            "body_rate": start.body_rate,
-        }
-    made = kind(**options)
-    if recipe.weight_decay:
+    rate = learning_rate(recipe, steps_per_epoch)
+    decay = recipe.weight_decay or None
+    made = (
+        Muon(rate, recipe.momentum, decay)
+        if recipe.optimizer == "muon"
+        else keras.optimizers.SGD(
+            rate,
+            recipe.momentum,
+            nesterov=recipe.momentum > 0,
+            weight_decay=decay,
+        )
+    )
+    if decay:
         made.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
     return made

@@ -16,7 +16,7 @@ from hierkeras.models.registry import ModelConfig
 from hierkeras.tree.names import JobId
 
 Schedule = Literal["adaptive", "cosine"]
-Optimizer = Literal["sgd", "adamw", "muon"]
+Optimizer = Literal["sgd", "muon"]
 Augmentation = Literal["none", "shift_flip"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 Trainable = Literal["all", "head", "none"]
@@ -26,20 +26,14 @@ NewColumns = Literal["random", "imprinted"]
 # Fields that specs did not always have, and what a spec without one means.
 # That is not hashed, so that a new field changes no job's id.
 _LATER: dict[str, object] = {
-    "label_smoothing": 0.0,
     "balanced_softmax": False,
     "shrink": 1.0,
     "perturb": 0.0,
-    "head_epochs": 0.0,
-    "body_rate": 1.0,
     "widening_noise": 0.0,
     "leaf": None,
     "top_layers": 0,
     "teacher": None,
-    "superclasses": None,
     "leaves": None,
-    "align_weights": False,
-    "reestimate_batch_norm": False,
 }
 
 
@@ -52,9 +46,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Args:
         schedule: `adaptive` (the paper's rule) or `cosine` with a fixed
             budget of `max_epochs` passes over the images.
-        optimizer: `sgd` (with Nesterov momentum), `adamw` or `muon`.
+        optimizer: `sgd` (with Nesterov momentum) or `muon`.
         initial_learning_rate: Rate at the start, greater than 0.
-        momentum: Of `sgd` and `muon`, in [0, 1).
+        momentum: In [0, 1).
         weight_decay: Decoupled, per step and unit of learning rate; not
             applied to biases and normalisation.
         batch_size: Images in a step, over all devices.
@@ -74,9 +68,6 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         augmentation: `shift_flip` moves each image by up to an eighth of its
             size and mirrors half of them; `none`.
         precision: Keras dtype policy.
-        label_smoothing: Share of a label, in [0, 1), that is divided among
-            all classes (Szegedy et al. 2016, section 7,
-            https://arxiv.org/abs/1512.00567).
         balanced_softmax: Whether the loss makes up for classes of which there
             are fewer training images than of others (Ren et al. 2020,
             https://arxiv.org/abs/2007.10740).
@@ -98,7 +89,6 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     learning_rate_cut_factor: float = 10.0
     augmentation: Augmentation = "none"
     precision: Precision = "float32"
-    label_smoothing: float = 0.0
     balanced_softmax: bool = False
 
 
@@ -114,14 +104,6 @@ class Initial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         perturb: factor, at least 0, on fresh random weights that are added
             to them: shrink and perturb (Ash & Adams 2020, section 4,
             https://arxiv.org/abs/1910.08475).
-        head_epochs: Epochs in which only the softmax layer learns, before
-            all does: linear probing, then fine-tuning (Kumar et al. 2022,
-            https://arxiv.org/abs/2202.10054).
-        body_rate: Factor, in (0, 1], on the learning rate of what is below
-            the softmax layer.
-        align_weights: Whether softmax columns of classes that it lacks are
-            scaled, after training, to the mean length of the others: weight
-            aligning (Zhao et al. 2020, https://arxiv.org/abs/1911.07053).
         widening_noise: Where the job's network is wider than that model,
             standard deviation of the noise on replicated channels, as a part
             of that of the kernel; see `hierkeras.models.widening`.
@@ -133,9 +115,6 @@ class Initial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     new_columns: NewColumns = "random"
     shrink: float = 1.0
     perturb: float = 0.0
-    head_epochs: float = 0.0
-    body_rate: float = 1.0
-    align_weights: bool = False
     widening_noise: float = 0.0
     leaf: int | None = None
 
@@ -151,24 +130,9 @@ class Teacher(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Args:
         job: Id of the job that made it.
         weight: Of that loss beside the labels', greater than 0.
-        temperature: Divides both models' logits in it, greater than 0.
     """
 
     job: JobId
-    weight: float
-    temperature: float
-
-
-class Superclasses(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a branch sends images to, which it is trained to tell apart.
-
-    Args:
-        classes: Names of the classes of each; together, those of the job.
-        weight: Share, in (0, 1], of the loss that is about them; the rest is
-            about the classes.
-    """
-
-    classes: tuple[tuple[str, ...], ...]
     weight: float
 
 
@@ -204,13 +168,8 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             layer down, are trained; 0: every one. Normalisation counts with
             the layer before it.
         teacher: A model whose opinion is kept to; None: there is none.
-        superclasses: What the model is trained to tell apart too; None:
-            classes only.
         leaves: The leaves that it is trained together with; None: it is
             trained alone.
-        reestimate_batch_norm: Whether the moving means and variances of what
-            was trained are replaced, after the training, by those over its
-            images; see `hierkeras.training.batch_norm`.
         seed: Of initialisation, order and augmentation.
     """
 
@@ -222,9 +181,7 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trainable: Trainable = "all"
     top_layers: int = 0
     teacher: Teacher | None = None
-    superclasses: Superclasses | None = None
     leaves: Leaves | None = None
-    reestimate_batch_norm: bool = False
     seed: int = 0
 
     @property

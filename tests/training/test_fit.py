@@ -14,10 +14,9 @@ from hierkeras.data.arrays import ArraySource, checksums
 from hierkeras.data.catalogue import Catalogue
 from hierkeras.data.images import Images
 from hierkeras.training.context import Runtime
-from hierkeras.training.fit import fit, steps_per_epoch
+from hierkeras.training.fit import Examples, Run, fit, steps_per_epoch
+from hierkeras.training.losses import Objective
 from hierkeras.training.spec import Recipe
-
-SILENT = Runtime(progress="none")
 
 
 @pytest.fixture(scope="module")
@@ -50,16 +49,13 @@ def constant_model(num_classes):
 def run(images, model, validation_labels, **recipe):
     indices = np.arange(len(validation_labels))
     labels = np.array(validation_labels, np.int32)
-    return fit(
-        model,
-        Recipe(**recipe),
+    examples = Examples(
         images,
         (np.arange(6, 12), np.zeros(6, np.int32)),
         (indices, labels),
-        seed=0,
-        label="root",
-        runtime=SILENT,
-    ).history
+    )
+    run = Run("root", 0, Runtime(progress="none"))
+    return fit(Objective(model), Recipe(**recipe), examples, run).history
 
 
 def test_an_epoch_of_cosine_is_a_pass_over_the_images():
