@@ -135,13 +135,19 @@ class Images:
         image_size: side of the decoded images in pixels.
         cache: "memory" keeps decoded images, "none" decodes them each time,
             "auto" keeps them if they take at most half of the free memory.
+        memory_share: part of the free memory, in (0, 1], that counts.
 
     Raises:
         UsageError: if `cache` is none of these.
     """
 
     def __init__(
-        self, source: Source, image_size: int, *, cache: Cache = "auto"
+        self,
+        source: Source,
+        image_size: int,
+        *,
+        cache: Cache = "auto",
+        memory_share: float = 1.0,
     ) -> None:
         if cache not in get_args(Cache):
             raise UsageError(
@@ -151,6 +157,7 @@ class Images:
         self.source = source
         self.image_size = image_size
         self._cache = cache
+        self._memory_share = memory_share
         size = len(source.catalogue.keys)
         self._state = np.full(size, _UNKNOWN, np.int8)
         self._hashes = np.zeros(size, np.uint64)
@@ -422,7 +429,8 @@ class Images:
             return self._cache == "memory"
         needed = number * self.image_size**2 * _CHANNELS
         # While they are added they are held twice.
-        return bool(2 * needed <= psutil.virtual_memory().available)
+        free = psutil.virtual_memory().available * self._memory_share
+        return bool(2 * needed <= free)
 
 
 def _hashes(images: tf.Tensor) -> npt.NDArray[np.uint64]:

@@ -51,6 +51,8 @@ class ContextConfig:
         exemplars: Class to the keys of its exemplars; the others of its
             training images are left out. No class: all its images are used.
         runtime: How jobs run.
+        memory_share: Part of the free memory, in (0, 1], that is this
+            process's, where others run beside it.
     """
 
     workdir: str
@@ -62,6 +64,7 @@ class ContextConfig:
         default_factory=dict
     )
     runtime: Runtime = dataclasses.field(default_factory=Runtime)
+    memory_share: float = 1.0
 
 
 class Context:
@@ -87,7 +90,10 @@ class Context:
         from hierkeras.data.images import Images  # needs TensorFlow
 
         return Images(
-            self.source, self.config.image_size, cache=self.config.cache
+            self.source,
+            self.config.image_size,
+            cache=self.config.cache,
+            memory_share=self.config.memory_share,
         )
 
     def leave_out(self, keys: Sequence[str]) -> None:

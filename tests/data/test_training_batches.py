@@ -172,15 +172,18 @@ def test_images_in_memory_are_decoded_once(numbered_source, monkeypatch):
     assert len(list(images.evaluation_batches(np.arange(SIZE), 8))) == 3
 
 
-@pytest.mark.parametrize(("available", "kept"), [(2, True), (1.9, False)])
+@pytest.mark.parametrize(
+    ("available", "share", "kept"),
+    [(2, 1.0, True), (1.9, 1.0, False), (8, 0.25, True), (7.9, 0.25, False)],
+)
 def test_auto_keeps_what_takes_half_of_the_free_memory(
-    numbered_source, monkeypatch, available, kept
+    numbered_source, monkeypatch, available, share, kept
 ):
     size = SIZE * 8 * 8 * 3
     memory = psutil.virtual_memory()._replace(available=available * size)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     source = numbered_source(SIZE)
-    images = Images(source, 8, cache="auto")
+    images = Images(source, 8, cache="auto", memory_share=share)
     images.prepare(np.arange(SIZE))
     reads = []
     read = source.read

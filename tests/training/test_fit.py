@@ -9,6 +9,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from hierkeras.data.arrays import ArraySource, checksums
 from hierkeras.data.catalogue import Catalogue
@@ -87,6 +88,28 @@ def test_each_look_takes_other_validation_images(images):
     # Of the two images of a look one is wrong, or none.
     errors = {entry["validation_error"] for entry in history}
     assert errors == {0.0, 0.5}
+
+
+def test_all_looks_are_of_one_pipeline(images, monkeypatch):
+    begun = []
+    begin = tf.data.Dataset.__iter__
+
+    def beginning(self):
+        begun.append(self)
+        return begin(self)
+
+    monkeypatch.setattr(tf.data.Dataset, "__iter__", beginning)
+    history = run(
+        images,
+        constant_model(2),
+        [0] * 6,
+        schedule="cosine",
+        batch_size=2,
+        max_epochs=5,
+    )
+
+    assert len(history) == 5
+    assert len(begun) == 2  # one of training batches, one of validation
 
 
 def test_standstill_cuts_the_rate_and_then_ends_the_training(images):
