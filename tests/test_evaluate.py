@@ -54,7 +54,7 @@ def test_table_3_counts_what_a_trained_branch_starts_from(tmp_path, run_main):
     grown = run_main(
         increment, "--dataset=digits", "--class_batches=4,4", workdir,
         "--image_size=8", "--width_multiplier=0.5", "--schedule=cosine",
-        "--max_epochs=1", "--branch_epochs=1", "--growth=clone",
+        "--max_epochs=1", "--growth=clone",
         "--num_superclasses=2", "--noexport",
     )  # fmt: skip
     assert grown.status == 0, grown.stderr

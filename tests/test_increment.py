@@ -145,14 +145,9 @@ def test_too_many_unreadable_images_end_the_step(
             ["--leaf_capacity=1.5: A trained alexnet", "small_cnn, small_r"],
         ),
         (
-            [*DIGITS, "--joint_epochs=3", "--leaf_distillation=0.5"],
+            [*DIGITS, "--joint_epochs=3", "--leaf_epochs=2"],
             2,
-            ["--joint_epochs=3", "--leaf_distillation=0.5"],
-        ),
-        (
-            [*DIGITS, "--joint_epochs=3", "--align_weights"],
-            2,
-            ["--joint_epochs=3", "--align_weights=1"],
+            ["--joint_epochs=3", "--leaf_epochs=2"],
         ),
         ([*DIGITS, "--class_batches=6,5"], 2, ["6,5", "11", "10"]),
         ([*DIGITS, "--class_batches=6,x"], 2, ["--class_batches", "6,x"]),

@@ -84,9 +84,7 @@ def digits(tmp_path_factory, run_main):
     digits = Digits(tmp_path_factory.mktemp("replay"), run_main)
     for name in "0123":
         digits.add(name)
-    outcome = digits.increment(
-        "--class_batches=2,2", "--memory_per_class=5", "--align_weights"
-    )
+    outcome = digits.increment("--class_batches=2,2", "--memory_per_class=5")
     assert outcome.status == 0, outcome.stderr
     return digits
 
@@ -121,15 +119,6 @@ def test_a_generation_names_exemplars_of_every_class(digits):
     assert second.step.learnt["0"].images == 5 + len(
         digits.keys("validation", "0")
     )
-
-
-def test_columns_of_new_classes_are_aligned(digits):
-    job = digits.store.latest().tree.root.job
-    assert results.read(digits.store, job).spec.initial.align_weights
-
-    head = results.load_model(digits.store, job).get_layer("logits")
-    lengths = np.linalg.norm(head.kernel, axis=0)
-    assert lengths[2:].mean() == pytest.approx(lengths[:2].mean(), rel=1e-5)
 
 
 def test_few_exemplars_are_made_up_for_unless_it_is_forbidden(digits, grown):

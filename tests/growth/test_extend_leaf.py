@@ -173,24 +173,6 @@ def test_the_predicted_error_may_divide(extend):
     assert groups == [("1", "3", "9"), ("7", "8", "2")]
 
 
-@pytest.mark.parametrize("clone_from", ["previous", "flat"])
-def test_a_branch_may_be_trained_on(
-    context, leaf, make_grower, answers, untrained, clone_from
-):
-    known = answers(context, {"1378": CONFUSION})
-    plan = dataclasses.replace(untrained, branch_epochs=1)
-    options = {"growth": "clone", "num_superclasses": 2}
-    grower = make_grower(context, known, plan, clone_from=clone_from, **options)
-
-    node, decision = asyncio.run(extend_leaf(leaf, RECEIVED, grower))
-
-    spec = results.read(context.store, node.job).spec
-    assert spec.initial.job == decision.flat.job
-    assert spec.superclasses.classes == GROUPS
-    assert "root.5 branch" in [use.label for use in grower.jobs.uses()]
-    assert node.classes == decision.flat.classes
-
-
 @pytest.fixture
 def extend_together(context, leaf, make_grower, answers, untrained):
     """As `extend`; a branch and its leaves are trained as one network."""

@@ -12,7 +12,6 @@ from hierkeras.training.spec import (
     Initial,
     Leaves,
     Recipe,
-    Superclasses,
     Teacher,
 )
 
@@ -84,21 +83,6 @@ def test_new_columns_of_a_body_that_stays_are_imprinted(
     assert (spec.trainable, spec.initial.new_columns) == (trainable, columns)
 
 
-def test_a_branch_is_trained_on_where_it_is_asked_for(catalogue):
-    groups = (CLASSES[:1], CLASSES[1:])
-    assert PLAN.branch("flat", groups, CLASSES, catalogue) is None
-    plan = dataclasses.replace(
-        PLAN, branch_epochs=3, superclass_weight=0.7, leaf_layers=2
-    )
-
-    spec = plan.branch("flat", groups, CLASSES, catalogue)
-
-    assert spec.initial == Initial("flat")
-    assert spec.recipe.max_epochs == 3
-    assert spec.superclasses == Superclasses(groups, 0.7)
-    assert spec.top_layers == plan.leaf("flat", CLASSES, catalogue).top_layers
-
-
 def test_a_branch_and_its_leaves_may_be_trained_together(catalogue):
     groups = (CLASSES[:1], CLASSES[1:])
     plan = dataclasses.replace(
@@ -127,14 +111,8 @@ def test_what_is_asked_of_increments_reaches_their_specs(catalogue):
         perturb=0.1,
         leaf_shrink=0.5,
         leaf_perturb=0.2,
-        head_epochs=2.0,
-        body_rate=0.3,
         leaf_layers=3,
         flat_distillation=1.0,
-        leaf_distillation=0.5,
-        distillation_temperature=4.0,
-        align_weights=True,
-        reestimate_batch_norm=True,
     )
 
     flat = plan.flat("parent", CLASSES, catalogue)
@@ -145,19 +123,12 @@ def test_what_is_asked_of_increments_reaches_their_specs(catalogue):
         "parent",
         shrink=0.6,
         perturb=0.1,
-        head_epochs=2.0,
-        body_rate=0.3,
-        align_weights=True,
     )
-    assert flat.teacher == Teacher("parent", 1.0, 4.0)
+    assert flat.teacher == Teacher("parent", 1.0)
     assert flat.top_layers == 0
-    assert leaf.initial == Initial(
-        "parent", shrink=0.5, perturb=0.2, body_rate=0.3
-    )
-    assert leaf.teacher == Teacher("parent", 0.5, 4.0)
+    assert leaf.initial == Initial("parent", shrink=0.5, perturb=0.2)
+    assert leaf.teacher is None
     assert leaf.top_layers == 3
-    assert flat.reestimate_batch_norm and leaf.reestimate_batch_norm
-    assert not refined.reestimate_batch_norm
     assert refined.initial == Initial("parent")
     assert refined.teacher is None
     assert plan.from_scratch(CLASSES, catalogue) == PLAN.from_scratch(

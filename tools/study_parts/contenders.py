@@ -142,9 +142,6 @@ def apply(
             flat_epochs=epochs(contender.flat, most),
             leaf_epochs=epochs(contender.leaf, most),
             refine_epochs=epochs(contender.refine, most),
-            branch_epochs=(
-                epochs(contender.branch, most) if contender.branch else 0
-            ),
             joint_epochs=(
                 epochs(contender.joint, most) if contender.joint else 0
             ),
