@@ -26,6 +26,7 @@ from hierkeras.growth.specs import Specs
 from hierkeras.growth.steps import Workshop
 from hierkeras.models.registry import ModelConfig
 from hierkeras.recipe.fields import changed
+from hierkeras.recipe.growth import Growth
 from hierkeras.recipe.recipe import Recipe
 from hierkeras.recipe.remembered import Remembered, to_settings
 from hierkeras.recipe.training import Training
@@ -46,7 +47,10 @@ DIGITS = DataConfig("digits", validation_fraction=0.1)
 
 
 def recipe(**fields: Any) -> Recipe:
-    """An epoch of a tiny network on the digits; any field by its name."""
+    """An epoch of a tiny network on the digits; any field by its name.
+
+    The lower error wins: to count evidence, networks have to be built.
+    """
     tiny = Recipe(
         ModelConfig("small_cnn", image_size=8, width_multiplier=0.5),
         Training(
@@ -56,6 +60,7 @@ def recipe(**fields: Any) -> Recipe:
             max_epochs=1,
             augment="none",
         ),
+        Growth(compete_by="error"),
     )
     return changed(tiny, fields)
 

@@ -58,11 +58,11 @@ def extended(leaf, received, grower):
 
 
 def clone(**fields):
-    return {"increments": "clone", "num_superclasses": 2, **fields}
+    return {"increments": "clone", **compete(**fields)}
 
 
 def compete(**fields):
-    return {"compete_by": "error", "num_superclasses": 2, **fields}
+    return {"num_superclasses": 2, **fields}
 
 
 def test_leaves_learn_beside_the_flat_increment_as_in_algorithm_1():
@@ -140,8 +140,7 @@ def test_the_predicted_error_may_divide(leaves):
     confused = {"1": "3", "3": "1", "7": "2", "2": "7", "8": "2"}
 
     step = extend(
-        {ROOT: confused},
-        **clone(leaves=leaves, partition_by="predicted_error"),
+        {ROOT: confused}, **clone(leaves=leaves, partition_by="predicted_error")
     )
 
     assert step.groups == (("1", "3", "9"), ("7", "8", "2"))
@@ -185,7 +184,7 @@ def test_evidence_may_decide_and_is_recorded():
 
 
 def test_a_forced_clone_is_taken_whatever_its_error():
-    step = extend({"179": {"1": "7", "7": "1"}}, **clone(compete_by="error"))
+    step = extend({"179": {"1": "7", "7": "1"}}, **clone())
 
     assert step.decision.clone_error > step.decision.flat_error == 0
     assert step.decision.growth == "clone"
