@@ -1,13 +1,13 @@
 """A work directory on the digits, and one model trained for many tests."""
 
+import functools
+
 import pytest
 
 from hierkeras.data.source import DataConfig
-from hierkeras.models.registry import ModelConfig
-from hierkeras.training.context import Context, ContextConfig, Runtime
 from hierkeras.training.run_job import run_job
-from hierkeras.training.spec import JobSpec, Recipe
-from tests import small_trees
+from hierkeras.training.spec import JobSpec
+from tests import builders, small_trees
 
 make_model = small_trees.make_model
 images = small_trees.images
@@ -20,13 +20,8 @@ CLASSES = ("0", "1", "2", "3")
 @pytest.fixture(scope="session")
 def open_context():
     """A function that opens a work directory on the digits, silently."""
-
-    def open_context(workdir, **runtime):
-        runtime = Runtime(**{"progress": "none", **runtime})
-        data = DataConfig("digits", validation_fraction=0.2)
-        return Context(ContextConfig(str(workdir), data, 8, runtime=runtime))
-
-    return open_context
+    data = DataConfig("digits", validation_fraction=0.2)
+    return functools.partial(builders.open_context, data=data)
 
 
 @pytest.fixture(scope="session")
@@ -34,12 +29,12 @@ def make_spec():
     """A function from a context to the spec of a job of a second."""
 
     def make_spec(context, classes=CLASSES, recipe=None, **fields):
-        short = {"schedule": "cosine", "max_epochs": 1, "batch_size": 32}
-        short["initial_learning_rate"] = 0.1
+        quick = {"batch_size": 32, "balanced_softmax": False}
+        tiny = builders.recipe(**{**quick, **(recipe or {})})
         return JobSpec(
             classes=classes,
-            model=ModelConfig("small_cnn", 8, width_multiplier=0.5),
-            recipe=Recipe(**{**short, **(recipe or {})}),
+            network=tiny.network,
+            training=tiny.training,
             data=context.catalogue.fingerprint(classes),
             **fields,
         )

@@ -14,7 +14,7 @@ from hierkeras.training.run_job import run_job
 CLASSES = ("0", "1", "2", "3")
 COSINE = {
     "max_epochs": 5,
-    "augmentation": "shift_flip",
+    "augment": "shift_flip",
     # Epochs end in the middle of a pass over the images.
     "batch_size": 48,
     "validation_samples": 20,
@@ -63,8 +63,7 @@ def make(make_spec):
 
     def make(context, recipe):
         spec = make_spec(context, recipe=recipe)
-        model = type(spec.model)("small_cnn", 8, 0.5, dropout=0.3)
-        return replace(spec, model=model)
+        return replace(spec, network=replace(spec.network, dropout=0.3))
 
     return make
 
@@ -150,7 +149,7 @@ def test_an_interrupted_epoch_goes_on_where_it_was(
         run_job(spec, "root first", context)
     assert "[root first] stopped after" in capsys.readouterr().err
     state = checkpoint.read(context.store.checkpoint(spec.job)).state
-    steps = fit.steps_per_epoch(spec.recipe, len(whole_images(whole)))
+    steps = fit.steps_per_epoch(spec.training, len(whole_images(whole)))
     done = len(state.history) * steps + state.steps
     assert state.steps and done == batches
     monkeypatch.undo()

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from hierkeras.training import checks, results, run_job
-from hierkeras.training.spec import Initial
+from hierkeras.training.spec import Preview
 from hierkeras.tree.generation import Decision, Generation, JobUse, Step
 from hierkeras.tree.nodes import Leaf, Tree
 from hierkeras.tree.store import Store
@@ -136,7 +136,7 @@ def test_what_a_job_started_from_is_needed_only_to_train_it_again(
     store, trained
 ):
     _, result = trained
-    spec = msgspec.structs.replace(result.spec, initial=Initial("e" * 16))
+    spec = msgspec.structs.replace(result.spec, start=Preview("e" * 16))
     child = msgspec.structs.replace(result, spec=spec)
     shutil.copytree(store.job_folder(result.job), store.job_folder(child.job))
     shutil.rmtree(store.job_folder(result.job))

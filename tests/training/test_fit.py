@@ -14,10 +14,10 @@ import tensorflow as tf
 from hierkeras.data.arrays import ArraySource, checksums
 from hierkeras.data.catalogue import Catalogue
 from hierkeras.data.images import Images
+from hierkeras.recipe.training import Training
 from hierkeras.training.context import Runtime
 from hierkeras.training.fit import Examples, Run, fit, steps_per_epoch
 from hierkeras.training.losses import Objective
-from hierkeras.training.spec import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -56,18 +56,18 @@ def run(images, model, validation_labels, **recipe):
         (indices, labels),
     )
     run = Run("root", 0, Runtime(progress="none"))
-    return fit(Objective(model), Recipe(**recipe), examples, run).history
+    return fit(Objective(model), Training(**recipe), examples, run).history
 
 
 def test_an_epoch_of_cosine_is_a_pass_over_the_images():
-    recipe = Recipe(schedule="cosine", batch_size=128)
+    recipe = Training(schedule="cosine", batch_size=128)
 
     assert steps_per_epoch(recipe, 1_000) == 8
     assert steps_per_epoch(recipe, 30) == 1
 
 
 def test_an_epoch_of_adaptive_is_a_number_of_samples():
-    recipe = Recipe(batch_size=128, samples_per_check=30_000)
+    recipe = Training(batch_size=128, samples_per_check=30_000)
 
     assert steps_per_epoch(recipe, 100) == 234
     assert steps_per_epoch(recipe, 1_000_000) == 234

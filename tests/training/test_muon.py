@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from hierkeras.models import grafting
 from hierkeras.models.registry import ModelConfig, build_model
+from hierkeras.recipe.training import Training
 from hierkeras.training import schedules
 from hierkeras.training.muon import Muon, is_matrix
-from hierkeras.training.spec import Recipe
 
 # The iteration takes singular values near 1, no closer.
 NEAR = {"rtol": 0.35}
@@ -140,12 +140,12 @@ def test_a_step_compiled_by_xla_is_the_same():
 
 
 def test_the_recipe_asks_for_it():
-    recipe = Recipe(optimizer="muon", momentum=0.8, weight_decay=0.01)
+    recipe = Training(optimizer="muon", momentum=0.8, weight_decay=0.01)
     made = schedules.optimizer(recipe, 10)
 
     assert isinstance(made, Muon)
     assert (made.momentum, made.weight_decay) == (0.8, 0.01)
-    none = Recipe(optimizer="muon", weight_decay=0.0)
+    none = Training(optimizer="muon", weight_decay=0.0)
     assert schedules.optimizer(none, 10).weight_decay is None
 
 
@@ -166,7 +166,7 @@ def test_a_network_learns_which_way_stripes_run():
     )
     network.compile(
         schedules.optimizer(
-            Recipe(optimizer="muon", initial_learning_rate=0.1), 1
+            Training(optimizer="muon", initial_learning_rate=0.1), 1
         ),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         jit_compile=False,

@@ -8,7 +8,7 @@ import pytest
 from hierkeras._errors import UserError
 from hierkeras.training import results
 from hierkeras.training.run_job import run_job
-from hierkeras.training.spec import Initial
+from hierkeras.training.spec import Preview
 from hierkeras.tree.store import Store
 
 READERS = {
@@ -100,7 +100,7 @@ def test_a_result_under_the_wrong_id_is_damaged(copy):
 
 def test_a_job_from_a_missing_parent_says_so(tmp_path, open_context, make_spec):
     context = open_context(tmp_path)
-    spec = make_spec(context, initial=Initial("f" * 16))
+    spec = make_spec(context, start=Preview("f" * 16))
 
     with pytest.raises(UserError, match="job ffffffffffffffff"):
         run_job(spec, "root flat", context)

@@ -4,12 +4,12 @@ import keras
 import numpy as np
 import pytest
 
+from hierkeras.recipe.training import Training
 from hierkeras.training.schedules import (
     AdaptiveSchedule,
     learning_rate,
     optimizer,
 )
-from hierkeras.training.spec import Recipe
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_without_a_validation_accuracy_there_is_no_rule(model):
     [(0, 0.0), (10, 0.2), (20, 0.4), (60, 0.2), (80, 0.0585786), (100, 0.0)],
 )
 def test_cosine_after_a_warm_up(step, rate):
-    recipe = Recipe(
+    recipe = Training(
         schedule="cosine",
         initial_learning_rate=0.4,
         max_epochs=10,
@@ -104,7 +104,9 @@ def test_cosine_after_a_warm_up(step, rate):
     ("step", "rate"), [(0, 0.4), (25, 0.3414214), (50, 0.2), (100, 0.0)]
 )
 def test_cosine_without_a_warm_up(step, rate):
-    recipe = Recipe(schedule="cosine", initial_learning_rate=0.4, max_epochs=10)
+    recipe = Training(
+        schedule="cosine", initial_learning_rate=0.4, max_epochs=10
+    )
 
     found = learning_rate(recipe, steps_per_epoch=10)(step)
 
@@ -113,7 +115,9 @@ def test_cosine_without_a_warm_up(step, rate):
 
 @pytest.mark.parametrize("name", ["sgd", "muon"])
 def test_weight_decay_spares_biases_and_normalisation(name):
-    recipe = Recipe(optimizer=name, initial_learning_rate=0.5, weight_decay=0.1)
+    recipe = Training(
+        optimizer=name, initial_learning_rate=0.5, weight_decay=0.1
+    )
     variables = [
         keras.Variable([1.0], name=name)
         for name in ("kernel", "bias", "gamma", "beta")

@@ -1,47 +1,66 @@
-"""The job id: stable, canonical, and changed by every field."""
-
-import dataclasses
+"""The job id: canonical, and changed by every field."""
 
 import msgspec
 import pytest
 
 from hierkeras.models.registry import ModelConfig
-from hierkeras.training.spec import (
-    Initial,
-    JobSpec,
-    Leaves,
-    Recipe,
-    Teacher,
-)
+from hierkeras.recipe.training import Training
+from hierkeras.training import spec
+from hierkeras.training.spec import JobSpec
 
+JOB, OTHER = "0123456789abcdef", "fedcba9876543210"
 SPEC = JobSpec(
     classes=("cat", "dog"),
-    model=ModelConfig("small_cnn", 32),
-    recipe=Recipe(),
+    network=ModelConfig("small_cnn", 32),
+    training=Training(),
     data="0" * 64,
-    initial=Initial("0123456789abcdef"),
 )
 
-SPEC_CHANGES = {
-    "classes": ("dog", "cat"),
-    "model": ModelConfig("small_resnet", 32),
-    "recipe": Recipe(batch_size=64),
-    "data": "1" * 64,
-    "initial": None,
-    "trainable": "head",
-    "top_layers": 2,
-    "teacher": Teacher("0123456789abcdef", 1.0),
-    "leaves": Leaves((("cat",), ("dog",)), 2),
-    "seed": 1,
+# A start of each kind, and for each of its fields another value.
+STARTS = {
+    spec.Scratch(): {},
+    spec.Flat(JOB, "random", 1.0, 0.0, 0.0): {
+        "parent": OTHER,
+        "new_columns": "imprinted",
+        "shrink": 0.5,
+        "perturb": 0.1,
+        "distillation": 1.0,
+    },
+    spec.Clone(JOB, "random", 1.0, 0.0, 0): {
+        "parent": OTHER,
+        "new_columns": "imprinted",
+        "shrink": 0.5,
+        "perturb": 0.1,
+        "leaf_layers": 2,
+    },
+    spec.Preview(JOB): {"parent": OTHER},
+    spec.Refined(JOB): {"parent": OTHER},
+    spec.Together(JOB, 1.0, 0.0, (("cat",), ("dog",)), 0): {
+        "parent": OTHER,
+        "shrink": 0.5,
+        "perturb": 0.1,
+        "superclasses": (("dog",), ("cat",)),
+        "leaf_layers": 2,
+    },
+    spec.CutOut(JOB, 0): {"branch": OTHER, "leaf": 1},
 }
-RECIPE_CHANGES = {
+NETWORK = {
+    "backbone": "small_resnet",
+    "image_size": 64,
+    "width_multiplier": 0.5,
+    "dropout": 0.1,
+    "backbone_weights": "weights.h5",
+}
+TRAINING = {
+    "max_epochs": 50,
+    "batch_size": 64,
+    "initial_learning_rate": 0.02,
+    "augment": "shift_flip",
+    "seed": 1,
     "schedule": "cosine",
     "optimizer": "muon",
-    "initial_learning_rate": 0.02,
     "momentum": 0.8,
     "weight_decay": 0.0,
-    "batch_size": 64,
-    "max_epochs": 50,
     "warmup_epochs": 1.0,
     "samples_per_check": 10_000,
     "validation_samples": 500,
@@ -49,72 +68,82 @@ RECIPE_CHANGES = {
     "patience": 2,
     "learning_rate_cuts": 1,
     "learning_rate_cut_factor": 5.0,
-    "augmentation": "shift_flip",
     "precision": "mixed_bfloat16",
-    "balanced_softmax": True,
-}
-MODEL_CHANGES = {
-    "backbone": "small_resnet",
-    "image_size": 64,
-    "width_multiplier": 0.5,
-    "dropout": 0.1,
-    "backbone_weights": "weights.h5",
-}
-INITIAL_CHANGES = {
-    "job": "fedcba9876543210",
-    "new_columns": "imprinted",
-    "shrink": 0.5,
-    "perturb": 0.1,
-    "widening_noise": 0.1,
-    "leaf": 0,
+    "balanced_softmax": False,
 }
 
 
-def test_the_id_of_a_spec_never_changes():
-    # Finished jobs in users' work directories are found by this.
-    assert SPEC.job == "42935953b2e442f2"
+def _kind(start):
+    return type(start).__name__
+
+
+def with_start(start):
+    return msgspec.structs.replace(SPEC, start=start)
 
 
 @pytest.mark.parametrize(
-    ("part", "changes"),
-    [
-        (None, SPEC_CHANGES),
-        ("recipe", RECIPE_CHANGES),
-        ("model", MODEL_CHANGES),
-        ("initial", INITIAL_CHANGES),
-    ],
+    "start", STARTS, ids=lambda start: type(start).__name__
 )
-def test_every_field_changes_the_id(part, changes):
-    whole = SPEC if part is None else getattr(SPEC, part)
-    fields = {name for name, _ in _fields(whole)}
-    assert set(changes) == fields, "a new field needs a line above"
-
-    ids = {SPEC.job}
+def test_every_field_of_a_start_changes_the_id(start):
+    changes = STARTS[start]
+    assert set(changes) == set(start.__struct_fields__)
+    ids = {with_start(start).job}
     for name, value in changes.items():
-        if part is None:
-            changed = msgspec.structs.replace(SPEC, **{name: value})
-        else:
-            inner = _replace(whole, **{name: value})
-            changed = msgspec.structs.replace(SPEC, **{part: inner})
-        ids.add(changed.job)
-
+        changed = msgspec.structs.replace(start, **{name: value})
+        ids.add(with_start(changed).job)
     assert len(ids) == 1 + len(changes)
 
 
-def test_the_id_outlives_json_whatever_the_order_of_the_keys():
-    fields = msgspec.to_builtins(SPEC)
+@pytest.mark.parametrize(
+    ("part", "changes"), [("network", NETWORK), ("training", TRAINING)]
+)
+def test_every_field_of_network_and_training_changes_the_id(part, changes):
+    whole = getattr(SPEC, part)
+    assert set(changes) == set(whole.__struct_fields__)
+    ids = {SPEC.job}
+    for name, value in changes.items():
+        inner = msgspec.structs.replace(whole, **{name: value})
+        ids.add(msgspec.structs.replace(SPEC, **{part: inner}).job)
+    assert len(ids) == 1 + len(changes)
+
+
+def test_classes_data_and_the_kind_of_start_change_the_id():
+    others = [
+        msgspec.structs.replace(SPEC, classes=("dog", "cat")),
+        msgspec.structs.replace(SPEC, data="1" * 64),
+        *map(with_start, STARTS),
+    ]
+    assert len({SPEC.job, *(other.job for other in others)}) == 2 + len(STARTS)
+
+
+@pytest.mark.parametrize(
+    "start", STARTS, ids=lambda start: type(start).__name__
+)
+def test_the_id_outlives_json_whatever_the_order_of_the_keys(start):
+    fields = msgspec.to_builtins(with_start(start))
     backwards = dict(reversed(fields.items()))
-    backwards["recipe"] = dict(reversed(fields["recipe"].items()))
+    backwards["training"] = dict(reversed(fields["training"].items()))
 
     read = msgspec.json.decode(msgspec.json.encode(backwards), type=JobSpec)
 
-    assert read == SPEC
-    assert read.job == SPEC.job
+    assert read == with_start(start)
+    assert read.job == with_start(start).job
 
 
-def test_a_misspelt_field_is_no_spec():
-    with pytest.raises(msgspec.ValidationError, match="momentun"):
-        msgspec.convert({"momentun": 0.5}, Recipe)
+@pytest.mark.parametrize(
+    "start",
+    [
+        {"kind": "flat", "parent": JOB},  # how does it begin?
+        {"kind": "cut_out", "branch": JOB, "leaf": 0, "shrink": 0.5},
+        {"kind": "preview", "parent": JOB, "distillation": 1.0},
+        {"kind": "scratch", "parent": JOB},
+        {"kind": "distilled", "parent": JOB},
+    ],
+)
+def test_a_job_that_makes_no_sense_cannot_be_written(start):
+    fields = msgspec.to_builtins(SPEC) | {"start": start}
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(fields, JobSpec)
 
 
 def test_jobs_draw_different_random_numbers():
@@ -124,26 +153,20 @@ def test_jobs_draw_different_random_numbers():
     assert 0 <= SPEC.random_seed < 2**31
 
 
-def _fields(value):
-    return (
-        dataclasses.asdict(value).items()
-        if dataclasses.is_dataclass(value)
-        else msgspec.structs.asdict(value).items()
-    )
-
-
-def _replace(value, **changes):
-    replace = (
-        dataclasses.replace
-        if dataclasses.is_dataclass(value)
-        else msgspec.structs.replace
-    )
-    return replace(value, **changes)
-
-
-def test_a_later_field_at_its_default_is_not_hashed_whatever_its_object():
-    initial = Initial(SPEC.initial.job, shrink=float("1"), perturb=-0.0)
-
-    same = msgspec.structs.replace(SPEC, initial=initial)
-
-    assert same.job == SPEC.job
+def test_what_a_job_starts_from_and_has_of_its_own():
+    found = {
+        type(start).__name__: (spec.parents(start), spec.leaf_layers(start))
+        for start in (
+            *STARTS,
+            spec.Clone(JOB, "random", 1.0, 0.0, 2),
+        )
+    }
+    assert found == {
+        "Scratch": ((), 0),
+        "Flat": ((JOB,), 0),
+        "Clone": ((JOB,), 2),
+        "Preview": ((JOB,), 0),
+        "Refined": ((JOB,), 0),
+        "Together": ((JOB,), 0),
+        "CutOut": ((JOB,), 0),
+    }

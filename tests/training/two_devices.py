@@ -15,24 +15,26 @@ from hierkeras.data.images import Images
 from hierkeras.data.registry import open_source
 from hierkeras.data.source import DataConfig
 from hierkeras.models.registry import ModelConfig
+from hierkeras.recipe.training import Training
 from hierkeras.training.context import Context, ContextConfig, Runtime
 from hierkeras.training.fit import Examples, Run, fit
 from hierkeras.training.losses import Objective
 from hierkeras.training.predictor import Predictor
 from hierkeras.training.run_job import run_job
-from hierkeras.training.spec import Initial, JobSpec, Leaves, Recipe
+from hierkeras.training.spec import CutOut, JobSpec, Together
 from hierkeras.training.strategy import choose_strategy
 
 CLASSES = ("0", "1", "2", "3")
 DEVICES = (("CPU:0",), ("CPU:0", "CPU:1"))
 DATA = DataConfig("digits", validation_fraction=0.2)
-RECIPE = Recipe(
+RECIPE = Training(
     schedule="cosine",
     initial_learning_rate=0.02,
     batch_size=64,
     max_epochs=3,
     warmup_epochs=1.0,
-    augmentation="shift_flip",
+    balanced_softmax=False,
+    augment="shift_flip",
 )
 
 
@@ -102,8 +104,8 @@ def main(workdir):
     context = Context(ContextConfig(workdir, DATA, 8, runtime=runtime), source)
     spec = JobSpec(
         classes=CLASSES,
-        model=ModelConfig("small_cnn", 8, width_multiplier=0.5),
-        recipe=RECIPE,
+        network=ModelConfig("small_cnn", 8, width_multiplier=0.5),
+        training=RECIPE,
         data=context.catalogue.fingerprint(CLASSES),
     )
     indices, labels = samples[1]
@@ -115,11 +117,10 @@ def main(workdir):
 
     together = msgspec.structs.replace(
         spec,
-        recipe=msgspec.structs.replace(
+        training=msgspec.structs.replace(
             RECIPE, initial_learning_rate=0.1, max_epochs=8
         ),
-        initial=Initial(result.job),
-        leaves=Leaves((("3", "0"), ("1", "2")), top_layers=2),
+        start=Together(result.job, 1.0, 0.0, (("3", "0"), ("1", "2")), 2),
     )
     branch = run_job(together, "root branch", context)
     found["branch_error"] = branch.measured.top1_error
@@ -127,8 +128,7 @@ def main(workdir):
         spec,
         classes=("3", "0"),
         data=context.catalogue.fingerprint(("3", "0")),
-        initial=Initial(branch.job, leaf=0),
-        trainable="none",
+        start=CutOut(branch.job, 0),
     )
     cut_out = run_job(leaf, "root.1 leaf", context)
     found["leaf_error"] = cut_out.measured.top1_error
