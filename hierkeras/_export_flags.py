@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from absl import flags
 
 from hierkeras import _field_flags
@@ -30,15 +31,22 @@ def export_config(recipe: Recipe, force: bool = False) -> ExportConfig:
         force: Whether the quality gate is off.
     """
     from hierkeras.serving.exporting import ExportConfig
-    from hierkeras.serving.signatures import ServingConfig
+    from hierkeras.serving.graph.signatures import ServingConfig
 
     return ExportConfig(
         routing=recipe.routing,
-        serving=ServingConfig(recipe.serving.top, recipe.serving.max_pixels, recipe.serving.bad_images),
+        serving=ServingConfig(**answering(recipe)),
         max_old_class_regression=recipe.serving.max_old_class_regression,
         force=force,
         keep_versions=keep_versions(),
     )
+
+
+def answering(recipe: Recipe) -> dict[str, Any]:
+    """The fields that say what a served tree answers."""
+    fields = msgspec.to_builtins(recipe.serving)
+    del fields["max_old_class_regression"]
+    return fields
 
 
 def keep_versions() -> int:

@@ -68,11 +68,9 @@ def given(*sections: str) -> dict[str, Any]:
 
 def _define(field: fields.Field, module: str) -> None:
     if field.values == ("true", "false"):
-        flags.DEFINE_bool(
-            field.flag, None, field.meaning, module_name=module
-        )
+        flags.DEFINE_bool(field.flag, None, field.meaning, module_name=module)
         return
-    valid = f" Valid: {field.valid}." if field.values else ""
+    valid = f" Valid: {field.valid}." if field.valid else ""
     flags.DEFINE(
         _Parser(field),
         field.flag,

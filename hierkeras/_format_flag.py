@@ -1,4 +1,4 @@
-"""The flag of every binary that prints a result."""
+"""This run."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import io
 import os
@@ -14,10 +15,11 @@ from typing import Any, NoReturn
 
 from absl import app, flags
 
-from hierkeras import _faults
+from hierkeras import _faults, _help
 from hierkeras._errors import UsageError, UserError
 from hierkeras.tree.names import shown
 
+_HELP = {"--help", "-help", "-h", "-?", "--helpshort"}
 _LONGEST_ERROR = 2_000
 _SECONDS_TO_INTERRUPT = 0.1
 
@@ -74,10 +76,16 @@ def run(main: Callable[..., None]) -> None:
         # Not every terminal has the letters of every class.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    app.run(guarded, flags_parser=_parse_flags)
+    app.run(
+        guarded,
+        flags_parser=functools.partial(_parse_flags, main.__module__),
+    )
 
 
-def _parse_flags(arguments: Sequence[str]) -> list[str]:
+def _parse_flags(main_module: str, arguments: Sequence[str]) -> list[str]:
+    if not _HELP.isdisjoint(arguments):
+        print(_help.text(main_module), end="")
+        sys.exit(0)
     try:
         "".join(arguments).encode()
         return flags.FLAGS(list(arguments))
@@ -88,7 +96,7 @@ def _parse_flags(arguments: Sequence[str]) -> list[str]:
     except ValueError as error:
         _fail(UsageError(f"a --flagfile is no text file ({error})"))
     except SystemExit:
-        # absl ends with status 1 after --help, which is no failure.
+        # absl ends with status 1 after --helpfull, which is no failure.
         sys.exit(0)
 
 

@@ -18,8 +18,7 @@ from hierkeras import _format_flag, _main, _workdir_flag
 from hierkeras._errors import UserError
 from hierkeras.growth import checks as data_checks
 from hierkeras.growth.summary import counted
-from hierkeras.serving import checks as serving_checks
-from hierkeras.serving import publication
+from hierkeras.serving.checks import publication, published
 from hierkeras.training import checks as job_checks
 from hierkeras.tree import checks as tree_checks
 from hierkeras.tree import names, sums
@@ -57,7 +56,7 @@ class Examined:
 
 def main() -> None:
     """Prints what is the matter with a work directory."""
-    examined = examine(Store(_workdir_flag.WORKDIR.value))
+    examined = examine(_workdir_flag.store())
     if _format_flag.FORMAT.value == "json":
         print(json.dumps(dataclasses.asdict(examined), indent=1))
     else:
@@ -90,7 +89,7 @@ def examine(store: Store) -> Examined:
         *tree_checks.check_generations(store, found, lacking),
         *job_checks.check_jobs(store, jobs, readable, latest),
         *job_checks.check_checkpoints(store),
-        *serving_checks.check_versions(store, readable, latest, exportable),
+        *published.check_versions(store, readable, latest, exportable),
         *(data_checks.check_data(store, readable[best]) if best else []),
         *tree_checks.check_lock(store, holder),
         *tree_checks.check_debris(store, holder),

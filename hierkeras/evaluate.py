@@ -15,11 +15,11 @@ from hierkeras import (
     _generation_flag,
     _main,
     _routing_flags,
+    _workdir_flag,
 )
 from hierkeras.growth import summary
 from hierkeras.recipe import remembered
 from hierkeras.training import startup
-from hierkeras.tree.store import Store
 
 _SPLIT = flags.DEFINE_enum(
     "split",
@@ -36,7 +36,7 @@ flags.adopt_module_key_flags(_routing_flags)
 
 def main() -> None:
     """Evaluates a tree and prints the result."""
-    store = Store(_common_flags.WORKDIR.value)
+    store = _workdir_flag.store()
     generation = _generation_flag.read(store)
     recorded = remembered.read(generation)
     routing = _routing_flags.changed(recorded.recipe).routing

@@ -11,11 +11,17 @@ from typing import Any
 
 from absl import flags
 
-from hierkeras import _common_flags, _export_flags, _generation_flag, _main
-from hierkeras.growth import settings
-from hierkeras.serving import manifest
+from hierkeras import (
+    _common_flags,
+    _export_flags,
+    _generation_flag,
+    _main,
+    _routing_flags,
+    _workdir_flag,
+)
+from hierkeras.recipe import remembered
+from hierkeras.serving.checks import manifest
 from hierkeras.training import startup
-from hierkeras.tree.store import Store
 
 _FORCE = flags.DEFINE_bool(
     "force",
@@ -27,17 +33,19 @@ _FORCE = flags.DEFINE_bool(
 flags.adopt_module_key_flags(_common_flags)
 flags.adopt_module_key_flags(_export_flags)
 flags.adopt_module_key_flags(_generation_flag)
+flags.adopt_module_key_flags(_routing_flags)
 
 
 def main() -> None:
     """Exports a generation, unless it is there."""
-    store = Store(_common_flags.WORKDIR.value)
+    store = _workdir_flag.store()
     generation = _generation_flag.read(store)
     path = store.serving / str(generation.number)
-    routing = _common_flags.routing(settings.routing(generation))
+    recorded = remembered.read(generation).recipe
+    recipe = _routing_flags.changed(recorded, "serving")
     if path.exists():
         other = manifest.differences(
-            path, routing, _export_flags.serving_fields()
+            path, recipe.routing, _export_flags.answering(recipe)
         )
         _print(
             {
@@ -61,7 +69,7 @@ def main() -> None:
             generation,
             context,
             Predictor(context),
-            _export_flags.export_config(routing, _FORCE.value),
+            _export_flags.export_config(recipe, _FORCE.value),
         )
     _print(dataclasses.asdict(exported), exporting.line(exported))
 

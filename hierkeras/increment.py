@@ -23,16 +23,16 @@ from hierkeras import (
     _recipe_flags,
     _routing_flags,
     _stream_flags,
+    _workdir_flag,
 )
 from hierkeras._errors import UserError
 from hierkeras.data import registry
-from hierkeras.data.source import DataConfig, Source
 from hierkeras.data.splits import check_enough
 from hierkeras.growth import changes, relearn, steps, summary
 from hierkeras.recipe import compose, remembered, resolve
 from hierkeras.recipe.compose import Composed
 from hierkeras.recipe.remembered import Remembered
-from hierkeras.serving import publication
+from hierkeras.serving.checks import publication
 from hierkeras.training import results, startup
 from hierkeras.training.context import Context, ContextConfig
 from hierkeras.tree.generation import Generation
@@ -102,16 +102,13 @@ class _Run:
 def main() -> None:
     """Grows the tree by what is pending."""
     asked = _recipe_flags.asked()
-    store = Store(_common_flags.WORKDIR.value)
-    latest = store.latest()
-    before = remembered.read(latest) if latest else None
-    if _recipe_flags.wants_help() and not (before or _common_flags.DATASET.value):
-        composed = compose.compose(asked, None, "photos")
-        print("\n".join(compose.lines(composed)))
+    if _recipe_flags.wants_help():
+        _list_fields(asked)
         return
-    data = _stream_flags.data_config(before)
-    run = _open(store, latest, data, asked)
-    if _recipe_flags.wants_help() or _SHOW.value:
+    store = _workdir_flag.store()
+    latest = store.latest()
+    run = _open(store, latest, asked)
+    if _SHOW.value:
         _increment_report.show(run.composed, run.latest, run.batches)
         return
     _tell(run)
@@ -130,20 +127,28 @@ def main() -> None:
         _grow_and_export(run, report)
 
 
+def _list_fields(asked: compose.Asked) -> None:
+    """Prints every field of the recipe, before the data have their say."""
+    given = _workdir_flag.WORKDIR.value
+    latest = _workdir_flag.store().latest() if given else None
+    before = remembered.read(latest) if latest else None
+    dataset = _common_flags.DATASET.value or "photos"
+    composed = compose.compose(asked, before, _default_preset(dataset))
+    print("\n".join(compose.lines(composed)))
+
+
 def _open(
-    store: Store,
-    latest: Generation | None,
-    data: DataConfig,
-    asked: compose.Asked,
+    store: Store, latest: Generation | None, asked: compose.Asked
 ) -> _Run:
     """Finds out what is pending; trains nothing and needs no TensorFlow."""
+    before = remembered.read(latest) if latest else None
+    data = _stream_flags.data_config(before)
     if data.dataset.startswith("tfds:"):
         startup.start_tensorflow()  # which such a data set needs at once
-    before = remembered.read(latest) if latest else None
     source = registry.open_source(data)
-    composed = compose.compose(asked, before, _default_preset(source)).resolved(
-        resolve.facts(source)
-    )
+    composed = compose.compose(
+        asked, before, _default_preset(data.dataset)
+    ).resolved(resolve.facts(source))
     recorded = Remembered(data, source.kind, composed.recipe, composed.preset)
     image_size = composed.recipe.network.image_size
     if latest is not None:
@@ -170,8 +175,8 @@ def _open(
     )
 
 
-def _default_preset(source: Source) -> str:
-    return "digits" if source.kind == "digits" else "photos"
+def _default_preset(dataset: str) -> str:
+    return "digits" if dataset == "digits" else "photos"
 
 
 def _tell(run: _Run) -> None:
@@ -223,9 +228,7 @@ def _grow(run: _Run, predictor: Predictor) -> list[Generation]:
                 predictor,
                 run.recorded.recipe.routing,
             )
-            print(
-                f"generation {generation.number} is there", file=sys.stderr
-            )
+            print(f"generation {generation.number} is there", file=sys.stderr)
             done.append(generation)
     finally:
         executor.close()

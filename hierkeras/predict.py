@@ -23,8 +23,8 @@ from hierkeras import _format_flag, _main
 from hierkeras._errors import UsageError, UserError
 from hierkeras._float_flag import define_float
 from hierkeras.data.image_folder import IMAGE_SUFFIXES
-from hierkeras.serving import answers
-from hierkeras.serving.answers import Answer, BadImage
+from hierkeras.serving.client import answers
+from hierkeras.serving.client.answers import Answer, BadImage
 from hierkeras.training import startup
 from hierkeras.tree.names import printable, shown
 
@@ -122,7 +122,7 @@ def _files(name: str) -> list[str]:
 def _model() -> answers.Model:
     saved_model, server = _SAVED_MODEL.value, _SERVER.value
     if saved_model is not None:
-        from hierkeras.serving.local import LocalModel
+        from hierkeras.serving.client.saved_model import LocalModel
 
         with startup.starting():
             return LocalModel(saved_model)
@@ -132,7 +132,7 @@ def _model() -> answers.Model:
             "pip install tensorflow-serving-api"
         )
     startup.start_tensorflow()
-    from hierkeras.serving.client import RemoteModel
+    from hierkeras.serving.client.remote import RemoteModel
 
     return RemoteModel(server or "", _MODEL.value or "default", _TIMEOUT.value)
 

@@ -93,7 +93,7 @@ def _serve() -> None:
         "Serving, which takes the same folder"
     )
     startup.start_tensorflow()
-    from hierkeras.serving.server import Server
+    from hierkeras.serving.local.server import Server
 
     server = Server(
         _MODEL_NAME.value,

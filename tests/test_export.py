@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from hierkeras import evaluate, export, increment
-from hierkeras.serving.servable import Servable
+from hierkeras.serving.local.servable import Servable
 from hierkeras.tree import generation
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -143,16 +143,19 @@ def test_an_increment_makes_up_for_a_missing_export(run_main, workdir):
 
 
 def test_an_earlier_generation_with_another_routing(run_main, workdir):
+    (workdir / "serving" / "3").mkdir(parents=True)
     outcome = run_main(
         export, f"--workdir={workdir}", "--generation=1", "--top=2",
-        "--routing=hard", "--format=json",
+        "--routing=hard", "--keep_versions=1", "--format=json",
     )  # fmt: skip
     assert outcome.status == 0, outcome.stderr
     exported = json.loads(outcome.stdout)
     assert exported["version"] == 1
     assert exported["path"] == str(workdir / "serving" / "1")
     assert exported["verified"]["c_api_difference"] < 1e-6
-    assert names(workdir / "serving") == ["1"]
+    # What was just made stays, and so does the latest, which is served.
+    assert names(workdir / "serving") == ["1", "3"]
+    assert exported["removed"] == []
 
 
 def test_a_tree_that_asks_its_leaves_where_it_is_unsure(
@@ -212,7 +215,7 @@ def test_a_refused_export_does_not_hide_what_was_grown(run_main, workdir):
 
 
 def test_a_wrong_answer_is_never_published(run_main, workdir, monkeypatch):
-    from hierkeras.serving.composite import Composite
+    from hierkeras.serving.graph.composite import Composite
 
     answer = Composite.__call__
 

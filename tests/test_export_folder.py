@@ -125,7 +125,7 @@ class TestTextProtos:
         assert list(config.model_version_policy.specific.versions) == [3]
 
     def test_batching_admits_the_largest_warm_up(self):
-        from hierkeras.serving import warmup
+        from hierkeras.serving.checks import warmup
 
         config = parse(
             FOLDER / "batching.config", message("BatchingParameters")
@@ -468,7 +468,7 @@ class TestReadme:
                 assert f"`{file.name}`" in text, file.name
 
     def test_signatures_are_those_that_are_exported(self):
-        from hierkeras.serving import signatures
+        from hierkeras.serving.graph import signatures
 
         text = (FOLDER / "README.md").read_text()
 

@@ -367,8 +367,8 @@ def test_what_is_no_image_file(photos):
 
 def open_training(photos, workdir, cache):
     from hierkeras.models.registry import ModelConfig
-    from hierkeras.training.context import Context, ContextConfig
     from hierkeras.recipe.training import Training
+    from hierkeras.training.context import Context, ContextConfig
     from hierkeras.training.spec import JobSpec
 
     context = Context(

@@ -41,8 +41,8 @@ WITHOUT_TENSORFLOW = {
     "hierkeras.growth.memory",
     "hierkeras.growth.partition",
     "hierkeras.models.registry",
-    "hierkeras.serving.checks",
-    "hierkeras.serving.manifest",
+    "hierkeras.serving.checks.manifest",
+    "hierkeras.serving.checks.published",
     "hierkeras.training.checks",
 }
 

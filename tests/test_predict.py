@@ -190,7 +190,7 @@ def test_what_was_answered_before_a_failure_is_printed(
     run_predict, photos, server, monkeypatch
 ):
     from hierkeras._errors import UserError
-    from hierkeras.serving.client import RemoteModel
+    from hierkeras.serving.client.remote import RemoteModel
 
     answer = RemoteModel.answer
 
@@ -225,7 +225,7 @@ def test_a_saved_model_is_asked_without_tensorflow_s_python(
     assert outcome.status == 0, outcome.stderr
     assert tag(7) in outcome.stdout
     loaded = set(re.findall(r"\| +([\w.]+)$", outcome.stderr, re.M))
-    assert "hierkeras.serving.local" in loaded
+    assert "hierkeras.serving.client.saved_model" in loaded
     assert not loaded & {"tensorflow", "keras", "grpc"}
     # Nothing else is said, of GPUs that are not there or anything.
     said = [

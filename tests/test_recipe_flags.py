@@ -42,12 +42,12 @@ def show(run_main, tmp_path):
         (["--set="], ["--set takes FIELD=VALUE", "''"]),
         (
             ["--set=momentum=1"],
-            ["momentum takes a number from 0.0 to 0.999. Received: '1'"],
+            ["momentum takes a number from 0 to 0.999. Received: '1'"],
         ),
-        (["--set=momentum=nan"], ["number from 0.0 to 0.999. Received: 'nan'"]),
+        (["--set=momentum=nan"], ["number from 0 to 0.999. Received: 'nan'"]),
         (
             ["--set=patience=1.5"],
-            ["patience takes a whole number from 1 to 1,000,000"],
+            ["patience takes a whole number from 1 to 1000000"],
         ),
         (
             ["--set=optimizer=adam"],

@@ -263,8 +263,8 @@ MODEL_SERVER = shutil.which("tensorflow_model_server")
     MODEL_SERVER is None, reason="tensorflow_model_server is not on PATH"
 )
 def test_tensorflow_serving_answers_the_same(base_path, tmp_path):
-    from hierkeras.serving.client import RemoteModel
-    from hierkeras.serving.local import LocalModel
+    from hierkeras.serving.client.remote import RemoteModel
+    from hierkeras.serving.client.saved_model import LocalModel
 
     folder = publish(base_path, 1)
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -32,7 +32,7 @@ import numpy as np
 from absl import flags
 
 from hierkeras import _main
-from hierkeras.serving import c_api
+from hierkeras.serving.checks import c_api
 from hierkeras.tree import nodes
 from hierkeras.tree.routing import ROUTING_RULES, Routing, RoutingRule
 
@@ -81,8 +81,9 @@ def export(folder: str, kind: str, rule: RoutingRule) -> tuple[str, list[str]]:
     startup.start_tensorflow()
     from etils import epath
 
-    from hierkeras.serving import signatures, verification
-    from hierkeras.serving.composite import Composite
+    from hierkeras.serving.checks import verification
+    from hierkeras.serving.graph import signatures
+    from hierkeras.serving.graph.composite import Composite
 
     tree = make_tree(_KINDS[kind])
     networks = make_networks(tree, kind == "shared trunk")

@@ -103,22 +103,27 @@ class Bench:
         import tensorflow as tf
 
         from hierkeras.training import fit
+        from hierkeras.training.losses import Objective
 
         with (
             tempfile.TemporaryDirectory() as folder,
             contextlib.closing(tf.summary.create_file_writer(folder)) as writer,
         ):
             fit.fit(
-                self.model,
+                Objective(self.model),
                 self.recipe,
-                self.images,
-                self.samples["train"],
-                self.samples["validation"],
-                seed=_SEED,
-                label="project",
-                runtime=Runtime(),
-                writer=writer,
-                checkpoint_file=epath.Path(folder) / "checkpoint",
+                fit.Examples(
+                    self.images,
+                    self.samples["train"],
+                    self.samples["validation"],
+                ),
+                fit.Run(
+                    "project",
+                    _SEED,
+                    Runtime(),
+                    writer,
+                    epath.Path(folder) / "checkpoint",
+                ),
             )
 
     def bare(self) -> None:
@@ -131,8 +136,11 @@ class Bench:
 
     def _fit(self, training: Any, validation: Any) -> None:
         from hierkeras.training import fit
+        from hierkeras.training.losses import Objective
 
-        fit.compile_model(self.model, self.recipe, self.steps, Runtime())
+        fit.compile_model(
+            Objective(self.model), self.recipe, self.steps, Runtime()
+        )
         self.model.fit(
             training,
             epochs=self.recipe.max_epochs,

@@ -31,6 +31,7 @@ from collections.abc import Iterator
 import msgspec
 from absl import flags
 from etils import epath
+from hierkeras.growth.plan import JobPlan
 from study_parts import contenders
 from study_parts.records import Record
 
@@ -40,7 +41,6 @@ from hierkeras._float_flag import define_float
 from hierkeras.data import registry, streams
 from hierkeras.data.source import DataConfig, Source
 from hierkeras.data.splits import check_enough
-from hierkeras.growth.plan import JobPlan
 from hierkeras.training import startup
 from hierkeras.training.context import Context, ContextConfig
 from hierkeras.tree import atomic

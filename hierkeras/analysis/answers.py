@@ -6,6 +6,7 @@ import collections
 import dataclasses
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 
 from hierkeras.training.predictor import CountingPredictor, Predictor
@@ -87,7 +88,7 @@ def answer(
         for rule in rules:
             counted = CountingPredictor(predictor)
             routed = route(
-                tree, counted, rows, dataclasses.replace(routing, rule=rule)
+                tree, counted, rows, msgspec.structs.replace(routing, rule=rule)
             )
             by_routing[rule] = _answers(routed.probabilities, true)
             if rule == routing.rule:

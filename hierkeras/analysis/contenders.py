@@ -10,8 +10,8 @@ import numpy as np
 from hierkeras.analysis.answers import answer
 from hierkeras.training import results
 from hierkeras.training.context import Context
-from hierkeras.training.spec import parents
 from hierkeras.training.predictor import Predictor
+from hierkeras.training.spec import parents
 from hierkeras.tree import nodes
 from hierkeras.tree.generation import Generation
 from hierkeras.tree.names import JobId

@@ -71,9 +71,10 @@ class ImageFolderSource(Source):
         sides = []
         for key in self.catalogue.keys[rows].tolist():
             # A file that is no image is found, and named, when it is decoded.
-            with contextlib.suppress(Exception), Image.open(
-                self.root / key
-            ) as image:
+            with (
+                contextlib.suppress(Exception),
+                Image.open(self.root / key) as image,
+            ):
                 sides.append(min(image.size))
         return int(np.median(sides)) if sides else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, get_args
 
 import numpy as np
@@ -135,13 +135,19 @@ class Images:
         image_size: side of the decoded images in pixels.
         cache: "memory" keeps decoded images, "none" decodes them each time,
             "auto" keeps them if they take at most half of the free memory.
+        memory_share: part of the free memory, in (0, 1], that counts.
 
     Raises:
         UsageError: if `cache` is none of these.
     """
 
     def __init__(
-        self, source: Source, image_size: int, *, cache: Cache = "auto"
+        self,
+        source: Source,
+        image_size: int,
+        *,
+        cache: Cache = "auto",
+        memory_share: float = 1.0,
     ) -> None:
         if cache not in get_args(Cache):
             raise UsageError(
@@ -151,6 +157,7 @@ class Images:
         self.source = source
         self.image_size = image_size
         self._cache = cache
+        self._memory_share = memory_share
         size = len(source.catalogue.keys)
         self._state = np.full(size, _UNKNOWN, np.int8)
         self._hashes = np.zeros(size, np.uint64)
@@ -231,33 +238,21 @@ class Images:
                 "Expected one label for each index. Received: "
                 f"{len(labels)} labels, {len(indices)} indices"
             )
-        bad = [image.index for image in self.prepare(indices)]
-        good = ~np.isin(indices, bad)
-        if not good.any():
-            raise UserError(
-                f"None of the {len(indices)} images to train on can be "
-                "decoded; check the data set."
-            )
-        indices, labels = indices[good], labels[good].astype(np.int32)
+        indices, labels = self._decodable(indices, labels)
         per_epoch = per_epoch or len(indices)
         first_epoch, skipped = divmod(first_batch * batch_size, per_epoch)
+        order = seed, first_epoch, per_epoch
         if self._memory.holds(indices):
-            load, targets = self._memory.loader(indices), on_host(labels)
-            examples = pipeline.positions(
-                len(indices), seed, first_epoch, per_epoch
-            )
+            examples = pipeline.positions(len(indices), *order)
+            to_pair = self._gathering(indices, labels)
         else:
-            load = None
-            examples = self._decoded_pairs(
-                indices, labels, seed, first_epoch, per_epoch
-            )
+            examples = self._decoded_pairs(indices, labels, *order)
+            to_pair = tuple
 
         def finish(
-            number: tf.Tensor, *batch: tf.Tensor
+            number: tf.Tensor, batch: tf.Tensor | tuple[tf.Tensor, tf.Tensor]
         ) -> tuple[tf.Tensor, tf.Tensor]:
-            if load is not None:
-                batch = load(batch[0]), tf.gather(targets, batch[0])
-            images, answers = batch
+            images, answers = to_pair(batch)
             if augment:
                 images = random_shift_and_flip(
                     images,
@@ -315,6 +310,26 @@ class Images:
         return pipeline.deterministic(
             batches.map(lambda images: tf.cast(images, tf.float32))
         )
+
+    def _decodable(
+        self, indices: Indices, labels: Labels
+    ) -> tuple[Indices, Labels]:
+        """Returns those examples that can be decoded, with their labels."""
+        bad = [image.index for image in self.prepare(indices)]
+        good = ~np.isin(indices, bad)
+        if not good.any():
+            raise UserError(
+                f"None of the {len(indices)} images to train on can be "
+                "decoded; check the data set."
+            )
+        return indices[good], labels[good].astype(np.int32)
+
+    def _gathering(
+        self, indices: Indices, labels: Labels
+    ) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+        """Returns a function from positions to kept images and labels."""
+        load, answers = self._memory.loader(indices), on_host(labels)
+        return lambda places: (load(places), tf.gather(answers, places))
 
     def _decode(self, image: tf.Tensor) -> tf.Tensor:
         return decode_and_resize(image, self.image_size)
@@ -414,7 +429,8 @@ class Images:
             return self._cache == "memory"
         needed = number * self.image_size**2 * _CHANNELS
         # While they are added they are held twice.
-        return bool(2 * needed <= psutil.virtual_memory().available)
+        free = psutil.virtual_memory().available * self._memory_share
+        return bool(2 * needed <= free)
 
 
 def _hashes(images: tf.Tensor) -> npt.NDArray[np.uint64]:

@@ -105,7 +105,9 @@ async def _together(
     leaves = await asyncio.gather(
         *(
             grower.train(
-                specs.cut_out(branch.job, k, own), f"{leaf.name}.{k + 1}", "leaf"
+                specs.cut_out(branch.job, k, own),
+                f"{leaf.name}.{k + 1}",
+                "leaf",
             )
             for k, own in enumerate(groups)
         )

@@ -11,7 +11,7 @@ from hierkeras.recipe.recipe import Recipe
 from hierkeras.training.context import Context
 from hierkeras.training.executors import Executor
 from hierkeras.training.jobs import Jobs
-from hierkeras.training.spec import CutOut, JobSpec, leaf_layers
+from hierkeras.training.spec import CutOut, JobSpec, Together, leaf_layers
 from hierkeras.tree.names import JobId
 from hierkeras.tree.nodes import Leaf
 
@@ -52,13 +52,15 @@ class Grower:
     def own_layers(self, job: JobId) -> int:
         """How many layers a finished model has of its own; 0: all of them.
 
+        A branch that learnt with its leaves, and was better alone, has all.
+
         Raises:
             UserError: If the job, or that of its branch, is damaged.
         """
         start = self.jobs.spec(job).start
         if isinstance(start, CutOut):
-            start = self.jobs.spec(start.branch).start
-        return leaf_layers(start)
+            return leaf_layers(self.jobs.spec(start.branch).start)
+        return 0 if isinstance(start, Together) else leaf_layers(start)
 
 
 def grower(

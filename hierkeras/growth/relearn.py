@@ -73,9 +73,7 @@ async def relearn(
     return calibrated(new_tree, grower), decisions
 
 
-def _touched_branches(
-    changes: Changes, growth: Growth
-) -> tuple[Branch, ...]:
+def _touched_branches(changes: Changes, growth: Growth) -> tuple[Branch, ...]:
     return changes.branches if growth.refine_branches != "none" else ()
 
 

@@ -139,9 +139,7 @@ def _arrived(new_classes: tuple[str, ...], workshop: Workshop) -> _Arrived:
     context = workshop.context.left_by(latest.step if latest else None)
     known = latest.tree.classes if latest else ()
     fresh = (*new_classes, *_changes(latest, context).class_names)
-    context = without_unreadable(
-        context, fresh, known, workshop.max_bad_images
-    )
+    context = without_unreadable(context, fresh, known, workshop.max_bad_images)
     if workshop.recipe.growth.memory_per_class:
         memory.check_keys(context.catalogue, (*known, *new_classes))
     return _Arrived(

@@ -146,9 +146,7 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ) = None
     backbone_weights: Annotated[
         str,
-        option(
-            "A local file to start from, or none.", flag="backbone_weights"
-        ),
+        option("A local file to start from, or none.", flag="backbone_weights"),
     ] = "none"
 
 

@@ -106,7 +106,7 @@ def lines(composed: Composed) -> list[str]:
         found.append(
             f"  {name:{width}}  {value:16} ({composed.sources[name]}) "
             f"{field.meaning}"
-            + (f" Valid: {field.valid}." if field.values else "")
+            + (f" Valid: {field.valid}." if field.valid else "")
         )
     return [
         f"recipe {composed.preset}: {presets.about(composed.preset)}",

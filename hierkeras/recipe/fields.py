@@ -28,7 +28,7 @@ class Field:
         name: Its name there.
         flag: The flag that it has of its own; empty: none.
         meaning: What it is.
-        valid: Its valid values, in words.
+        valid: Its valid values, in words; empty: any text.
         values: All of them, if they can be told; else none.
         kind: Its type, as `msgspec.convert` takes it.
         default: Its value in a bare recipe.
@@ -166,7 +166,7 @@ def _valid(kind: Any, values: tuple[str, ...]) -> str:
     if values:
         return f"{', '.join(values[:-1])} or {values[-1]}"
     if isinstance(kind, msgspec.inspect.StrType):
-        return "a text"
+        return ""
     whole = isinstance(kind, msgspec.inspect.IntType)
     noun = "a whole number" if whole else "a number"
-    return f"{noun} from {kind.ge:,} to {kind.le:,}"
+    return f"{noun} from {as_text(kind.ge)} to {as_text(kind.le)}"

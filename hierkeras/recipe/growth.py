@@ -91,7 +91,7 @@ class Growth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         option(
             "With evidence: the largest p-value, of McNemar's exact test, at "
             "which the clone increment is taken.",
-            0.0,
+            1e-12,
             1.0,
         ),
     ] = 0.05

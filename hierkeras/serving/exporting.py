@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Iterable
+
+import keras
+from etils import epath
 
 from hierkeras._errors import UserError
-from hierkeras.serving import (
+from hierkeras.serving.checks import (
     manifest,
     publication,
     sample,
-    signatures,
     verification,
     warmup,
 )
-from hierkeras.serving.composite import Composite
-from hierkeras.serving.signatures import ServingConfig
+from hierkeras.serving.graph import signatures
+from hierkeras.serving.graph.composite import Composite
+from hierkeras.serving.graph.signatures import ServingConfig
 from hierkeras.training.context import Context
 from hierkeras.training.predictor import Predictor
 from hierkeras.tree import sums
@@ -37,7 +41,8 @@ class ExportConfig:
         max_old_class_regression: By how much, in [0, 1], the validation error
             on old classes may have grown in the generation's step.
         force: Whether it may have grown by more.
-        keep_versions: Most versions that stay; 0: all.
+        keep_versions: How many of the latest versions stay, beside the one
+            that is made; 0: all.
     """
 
     routing: Routing
@@ -68,7 +73,7 @@ class Exported:
     num_leaves: int
     leaves_warmed_up: int
     verified: verification.Verified
-    removed: tuple[int, ...]
+    removed: tuple[int, ...] = ()
 
 
 def check_quality(generation: Generation, config: ExportConfig) -> None:
@@ -111,49 +116,55 @@ def export(
             version then.
     """
     base_path = context.store.serving
-    tree = generation.tree
     with publication.new_version(base_path, generation.number) as folder:
         check_quality(generation, config)
-        models = {node.job: predictor.model(node.job) for node in tree.nodes()}
-        images = sample.draw(
-            tree, config.routing, context, predictor, config.sample_size
-        )
-        signatures.save(
-            os.fspath(folder),
-            Composite(tree, models, config.routing),
-            context.config.image_size,
-            config.serving,
-        )
-        extra = folder / manifest.EXTRA
-        extra.mkdir()
-        warmed_up = warmup.write(extra, images)
-        coarse = any(
-            layer.compute_dtype not in ("float32", "float64")
-            for model in models.values()
-            for layer in model.layers
-            if layer.weights
-        )
-        verified = verification.verify(
-            folder, images, _COARSE_TOLERANCE if coarse else _TOLERANCE
-        )
-        manifest.write(
-            folder,
-            generation,
-            context,
-            config.routing,
-            config.serving,
-            verified,
-        )
-        num_bytes = sums.size(folder)
+        exported = _fill(folder, generation, context, predictor, config)
+    removed = publication.prune(
+        base_path, config.keep_versions, generation.number
+    )
+    return dataclasses.replace(exported, removed=tuple(removed))
+
+
+def _fill(
+    folder: epath.Path,
+    generation: Generation,
+    context: Context,
+    predictor: Predictor,
+    config: ExportConfig,
+) -> Exported:
+    """Writes a version and checks it; removes none."""
+    tree, how = generation.tree, config.routing
+    models = {node.job: predictor.model(node.job) for node in tree.nodes()}
+    images = sample.draw(tree, how, context, predictor, config.sample_size)
+    signatures.save(
+        os.fspath(folder),
+        Composite(tree, models, how),
+        context.config.image_size,
+        config.serving,
+    )
+    extra = folder / manifest.EXTRA
+    extra.mkdir()
+    warmed_up = warmup.write(extra, images)
+    verified = verification.verify(folder, images, _tolerance(models.values()))
+    manifest.write(folder, generation, context, how, config.serving, verified)
     return Exported(
         version=generation.number,
-        path=os.fspath(base_path / str(generation.number)),
-        num_bytes=num_bytes,
+        path=os.fspath(context.store.serving / str(generation.number)),
+        num_bytes=sums.size(folder),
         num_leaves=len(tree.leaves),
         leaves_warmed_up=warmed_up,
         verified=verified,
-        removed=tuple(publication.prune(base_path, config.keep_versions)),
     )
+
+
+def _tolerance(models: Iterable[keras.Model]) -> float:
+    coarse = any(
+        layer.compute_dtype not in ("float32", "float64")
+        for model in models
+        for layer in model.layers
+        if layer.weights
+    )
+    return _COARSE_TOLERANCE if coarse else _TOLERANCE
 
 
 def line(exported: Exported) -> str:

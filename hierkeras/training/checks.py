@@ -303,7 +303,7 @@ def _done(path: epath.Path) -> str:
         with zipfile.ZipFile(file) as arrays, arrays.open("state.npy") as entry:
             raw = np.lib.format.read_array(entry, allow_pickle=False).tobytes()
     state = msgspec.json.decode(raw, type=dict[str, Any])
-    return f"{len(state['history'])} epochs, and {state.get('steps', 0)} steps"
+    return f"{len(state['history'])} epochs, and {state['steps']} steps"
 
 
 def _used_by(users: list[int]) -> str:

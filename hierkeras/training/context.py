@@ -52,6 +52,8 @@ class ContextConfig:
         exemplars: Class to the keys of its exemplars; the others of its
             training images are left out. No class: all its images are used.
         runtime: How jobs run.
+        memory_share: Part of the free memory, in (0, 1], that is this
+            process's, where others run beside it.
     """
 
     workdir: str
@@ -63,6 +65,7 @@ class ContextConfig:
         default_factory=dict
     )
     runtime: Runtime = dataclasses.field(default_factory=Runtime)
+    memory_share: float = 1.0
 
 
 class Context:
@@ -162,7 +165,10 @@ class _Decoded:
         from hierkeras.data.images import Images  # needs TensorFlow
 
         return Images(
-            self._source, self._config.image_size, cache=self._config.cache
+            self._source,
+            self._config.image_size,
+            cache=self._config.cache,
+            memory_share=self._config.memory_share,
         )
 
 

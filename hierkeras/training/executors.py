@@ -11,15 +11,15 @@ import concurrent.futures
 import dataclasses
 import functools
 import multiprocessing
+import multiprocessing.context
 import multiprocessing.queues
 import os
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import Protocol
-
-import psutil
+from typing import Any, Protocol
 
 from hierkeras import _faults
 from hierkeras._errors import UserError
@@ -62,6 +62,25 @@ class InlineExecutor:
         """Nothing to end."""
 
 
+class _Spawn(multiprocessing.context.SpawnContext):
+    """Starts fresh interpreters, and knows which.
+
+    Attributes:
+        started: Each process, also those that have ended.
+    """
+
+    def __init__(self) -> None:
+        self.started: list[multiprocessing.context.SpawnProcess] = []
+
+    def Process(  # type: ignore[override]
+        self, *arguments: Any, **options: Any
+    ) -> multiprocessing.context.SpawnProcess:
+        """Makes a process, which is not started yet."""
+        process = multiprocessing.context.SpawnProcess(*arguments, **options)
+        self.started.append(process)
+        return process
+
+
 class ProcessExecutor:
     """Runs each job in a process of its own, several at a time.
 
@@ -75,13 +94,14 @@ class ProcessExecutor:
 
     def __init__(self, environments: Sequence[Mapping[str, str]]) -> None:
         # A fresh interpreter: TensorFlow does not survive a fork.
-        spawn = multiprocessing.get_context("spawn")
-        self._environments = spawn.Queue()
+        self._spawn = _Spawn()
+        self._num_workers = len(environments)
+        self._environments = self._spawn.Queue()
         for environment in environments:
             self._environments.put(dict(environment))
         self._pool = concurrent.futures.ProcessPoolExecutor(
             len(environments),
-            mp_context=spawn,
+            mp_context=self._spawn,
             initializer=functools.partial(_take_share, self._environments),
             max_tasks_per_child=1,
         )
@@ -101,7 +121,11 @@ class ProcessExecutor:
             if context.config.runtime.progress == "bar"
             else context.config.runtime.progress,
         )
-        config = dataclasses.replace(context.config, runtime=runtime)
+        config = dataclasses.replace(
+            context.config,
+            runtime=runtime,
+            memory_share=context.config.memory_share / self._num_workers,
+        )
         try:
             return await asyncio.wrap_future(
                 self._pool.submit(_work, spec, label, config)
@@ -114,14 +138,15 @@ class ProcessExecutor:
 
     def close(self) -> None:
         """Ends the workers, also those that a failed step left running."""
-        pids = set(self._pool._processes or ())
-        workers = [c for c in psutil.Process().children() if c.pid in pids]
+        workers = [p for p in self._spawn.started if p.is_alive()]
         for worker in workers:
             worker.terminate()
         # One that trains ends its batch and writes its checkpoint first.
-        _, alive = psutil.wait_procs(workers, timeout=_SECONDS_TO_END)
-        for process in alive:
-            process.kill()
+        deadline = time.monotonic() + _SECONDS_TO_END
+        for worker in workers:
+            worker.join(max(0.0, deadline - time.monotonic()))
+            if worker.is_alive():
+                worker.kill()
         self._pool.shutdown(cancel_futures=True)
 
 

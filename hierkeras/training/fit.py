@@ -17,11 +17,11 @@ from etils import epath
 
 from hierkeras.data.features import Features
 from hierkeras.data.images import Images
+from hierkeras.recipe.training import Training
 from hierkeras.training import checkpoint, schedules
 from hierkeras.training.context import Runtime
 from hierkeras.training.losses import Objective
 from hierkeras.training.monitoring import Begun, Monitor
-from hierkeras.recipe.training import Training
 from hierkeras.training.tensorboard import RunWriter
 from hierkeras.training.validation import Validation
 
@@ -211,7 +211,11 @@ def _noting(
 
 
 def _looks(
-    examples: Examples, recipe: Training, run: Run, model: keras.Model, first: int
+    examples: Examples,
+    recipe: Training,
+    run: Run,
+    model: keras.Model,
+    first: int,
 ) -> tuple[tf.data.Dataset, int]:
     """Validation batches from validation `first` on, and how many one takes.
 

@@ -12,7 +12,6 @@ models/<job id>/
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import zipfile
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from etils import epath
 from hierkeras import _faults
 from hierkeras._errors import UserError
 from hierkeras.training.spec import JobSpec
-from hierkeras.tree import nodes
+from hierkeras.tree import nodes, sums
 from hierkeras.tree.generation import Generation
 from hierkeras.tree.store import Store
 
@@ -36,7 +35,7 @@ JOB_FILE = "job.json"
 HISTORY_FILE = "history.json"
 MODEL_FILE = "model.keras"
 LEAVES_FILE = "leaves.npz"
-SUMS_FILE = "SHA256SUMS"
+SUMS_FILE = sums.SUMS_FILE
 
 _LONGEST_REASON = 200
 
@@ -111,7 +110,6 @@ def write(
     keras.saving.save_model(inference, str(folder / MODEL_FILE))
     _write_json(folder / HISTORY_FILE, history)
     _write_json(folder / JOB_FILE, result)
-    names = [JOB_FILE, HISTORY_FILE, MODEL_FILE]
     if leaves:
         arrays: dict[str, Any] = {
             f"{leaf}/{number}": weight
@@ -120,9 +118,7 @@ def write(
         }
         with (folder / LEAVES_FILE).open("wb") as file:
             np.savez(file, **arrays)
-        names.append(LEAVES_FILE)
-    sums = [f"{_sum((folder / name).read_bytes())}  {name}\n" for name in names]
-    (folder / SUMS_FILE).write_text("".join(sums))
+    sums.write(folder, folder / SUMS_FILE)
 
 
 def read(store: Store, job: str) -> JobResult:
@@ -132,7 +128,7 @@ def read(store: Store, job: str) -> JobResult:
         UserError: If it is missing or damaged.
     """
     with _naming_damage(store, job):
-        raw = _read_bytes(store, job, JOB_FILE)
+        raw = sums.read(store.job_folder(job), JOB_FILE)
         result = msgspec.json.decode(raw, type=JobResult)
         if result.job != job:
             raise ValueError(f"its spec is that of job {result.job}")
@@ -146,7 +142,7 @@ def read_history(store: Store, job: str) -> list[dict[str, Any]]:
         UserError: If it is missing or damaged.
     """
     with _naming_damage(store, job):
-        raw = _read_bytes(store, job, HISTORY_FILE)
+        raw = sums.read(store.job_folder(job), HISTORY_FILE)
         return msgspec.json.decode(raw, type=list[dict[str, Any]])
 
 
@@ -166,7 +162,7 @@ def load_model(store: Store, job: str) -> keras.Model:
     path = store.job_folder(job) / MODEL_FILE
     with _naming_damage(store, job):
         spec = read(store, job).spec
-        _read_bytes(store, job, MODEL_FILE)
+        sums.read(store.job_folder(job), MODEL_FILE)
         try:
             model = keras.saving.load_model(
                 str(path), compile=False, safe_mode=True
@@ -199,7 +195,7 @@ def read_leaf(store: Store, job: str, leaf: int) -> list[np.ndarray]:
         UserError: If they are missing or damaged.
     """
     with _naming_damage(store, job):
-        raw = _read_bytes(store, job, LEAVES_FILE)
+        raw = sums.read(store.job_folder(job), LEAVES_FILE)
         with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
             own = [name for name in arrays if name.startswith(f"{leaf}/")]
             if not own:
@@ -233,7 +229,10 @@ def check_jobs(store: Store, generation: Generation, image_size: int) -> None:
     lost = [node for node in lost if store.has_job(node.job)]
     for node in (*generation.tree.nodes(), *lost):
         spec = read(store, node.job).spec
-        if (spec.classes, spec.network.image_size) != (node.classes, image_size):
+        if (spec.classes, spec.network.image_size) != (
+            node.classes,
+            image_size,
+        ):
             raise _misfit(store, generation, node.job)
     if step.scratch is not None and store.has_job(step.scratch.job):
         spec = read(store, step.scratch.job).spec  # its order is its own
@@ -246,19 +245,6 @@ def _misfit(store: Store, generation: Generation, job: str) -> UserError:
         f"generation {generation.number} in {store.generations} does not fit "
         f"job {job}, whose model is of other classes or images; {store.advice}"
     )
-
-
-def _read_bytes(store: Store, job: str, name: str) -> bytes:
-    folder = store.job_folder(job)
-    raw = (folder / name).read_bytes()
-    sums = (folder / SUMS_FILE).read_text().splitlines()
-    if f"{_sum(raw)}  {name}" not in sums:
-        raise ValueError(f"{name} is not what was written")
-    return raw
-
-
-def _sum(raw: bytes) -> str:
-    return hashlib.sha256(raw).hexdigest()
 
 
 @contextlib.contextmanager

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import keras
 
-from hierkeras.training.muon import Muon
 from hierkeras.recipe.training import Training
+from hierkeras.training.muon import Muon
 
 # Of a float32 accuracy. Without it, whether a drop of exactly the least one,
 # such as one image in a thousand, is progress would be left to rounding.

@@ -1,6 +1,8 @@
 """Routing: from the models' softmax outputs to the tree's answer.
 
-With `b(k|x)` a branch's probability of its child `k`, `l(y|x)` the child's
+A rule says which children of a branch run for an image, and how a child's
+answer and the branch's own become one: `Hard`, `Soft` and `Fused`. With
+`b(k|x)` a branch's probability of its child `k`, `l(y|x)` the child's
 probability of a class `y` and `c(y|x)` the branch's own probability of `y`
 given its child:
 
@@ -18,16 +20,16 @@ see `contended`.
 The probabilities of a node are those of its logits divided by its
 temperature, and a tree has a temperature of the whole answer for each rule.
 
-The formulas take the module of array operations to use, `numpy` or one with
-its names such as `keras.ops`, so that evaluation and a served graph compute
-the same thing.
+Formulas and rules take the module of array operations to use, `numpy` or one
+with its names such as `keras.ops`: what goes down the tree in `route` and in a
+served graph asks the same objects.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Protocol, get_args
+import abc
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, get_args
 
 import msgspec
 import numpy as np
@@ -44,8 +46,12 @@ _TINY = 1e-30
 Array = Any  # of numpy or of the module that a formula is given
 
 
-class Routing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How images travel down a tree."""
+class Routing(msgspec.Struct, frozen=True):
+    """How images travel down a tree.
+
+    Raises:
+        ValueError: If a field is out of its bounds.
+    """
 
     rule: Annotated[
         RoutingRule,
@@ -57,8 +63,8 @@ class Routing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     beam_width: Annotated[
         int,
         option(
-            "Most children that run for an image at one branch, with soft "
-            "and fused routing.",
+            "Most children that run for an image at one branch, with soft and "
+            "fused routing.",
             1,
             10**6,
         ),
@@ -72,8 +78,27 @@ class Routing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "0: all in the beam.",
             0.0,
             1.0,
+            flag="contention",
         ),
     ] = 0.0
+
+    def __post_init__(self) -> None:
+        for field in msgspec.structs.fields(self):
+            value = getattr(self, field.name)
+            try:
+                msgspec.convert(value, field.type)
+            except msgspec.ValidationError as error:
+                why = str(error)
+                if field.name == "rule":
+                    why = f"Expected one of {', '.join(ROUTING_RULES)}"
+                raise ValueError(
+                    f"{field.name}: {why}. Received: {field.name}={value!r}"
+                ) from None
+
+    @property
+    def acting(self) -> Rule:
+        """The rule, with what it goes by."""
+        return _RULES[self.rule](self)
 
 
 class NodeProbabilities(Protocol):
@@ -95,8 +120,7 @@ class NodeProbabilities(Protocol):
         ...  # pragma: no cover - a protocol
 
 
-@dataclasses.dataclass(frozen=True)
-class Routed:
+class Routed(NamedTuple):
     """The tree's answer for n images.
 
     Args:
@@ -243,34 +267,6 @@ def contended(
     return ops.logical_and(held > 0, is_open)
 
 
-def children_to_run(
-    branch: Array,
-    children: Array,
-    positions: Sequence[Sequence[int]],
-    routing: Routing,
-    ops: Any = np,
-) -> Array:
-    """Which children of a branch run for which image.
-
-    Args:
-        branch: float array of shape (n, c), the branch's softmax outputs.
-        children: float array of shape (n, k), the children's probabilities.
-        positions: For each child its columns in `branch`.
-        routing: The rule to follow.
-        ops: Module of array operations.
-
-    Returns:
-        bool array of shape (n, k).
-    """
-    if routing.rule == "hard":
-        return beam(children, 1, ops)
-    runs = beam(children, routing.beam_width, ops)
-    if not routing.contention:
-        return runs
-    asked = contended(branch, positions, routing.contention, ops)
-    return ops.logical_and(runs, asked)
-
-
 def likely_leaves(
     branch: Array,
     chosen: Array,
@@ -298,6 +294,140 @@ def likely_leaves(
     return ops.take(np.asarray(leaf_of, dtype=np.int32), column)
 
 
+class Fork:
+    """Rows at a branch, and what the branch says of them.
+
+    Args:
+        branch: The branch.
+        own: float array of shape (n, c), its softmax outputs.
+        ops: Module of array operations.
+        take: As `numpy.take`, for indices that are not negative.
+
+    Attributes:
+        positions: For each child its columns in `own`.
+        mass: float array of shape (n, k), the children's probabilities.
+        chosen: bool array of shape (n, k), where the most probable child is.
+    """
+
+    def __init__(
+        self,
+        branch: nodes.Branch,
+        own: Array,
+        ops: Any = np,
+        take: Callable[..., Array] = np.take,
+    ) -> None:
+        self.branch = branch
+        self.own = own
+        self.ops = ops
+        self.take = take
+        self.positions = branch.positions()
+        self.mass = child_probabilities(own, self.positions, ops)
+        self.chosen = beam(self.mass, 1, ops)
+
+    def likely_leaves(self, leaf_numbers: Mapping[str, int]) -> Array:
+        """For each row the leaf it goes to as far as the branch can tell."""
+        leaf_of = [leaf_numbers[name] for name in self.branch.classes]
+        return likely_leaves(
+            self.own, self.chosen, self.positions, leaf_of, self.ops
+        )
+
+
+class Rule(abc.ABC):
+    """What happens at a branch.
+
+    Attributes:
+        uses: The fields of `Routing` that it goes by.
+        beam_width: Most children that run for one row.
+        contention: See `contended`; 0: all in the beam run.
+    """
+
+    uses: tuple[str, ...] = ("beam_width", "contention")
+
+    def __init__(self, routing: Routing) -> None:
+        self.beam_width = routing.beam_width
+        self.contention = routing.contention
+
+    def __str__(self) -> str:
+        settings = (f"{name} {getattr(self, name):g}" for name in self.uses)
+        called = type(self).__name__.lower()
+        return ", ".join([f"{called} routing", *settings])
+
+    def runs(self, fork: Fork) -> Array:
+        """Which children run for which row: bool array of shape (n, k)."""
+        runs = beam(fork.mass, self.beam_width, fork.ops)
+        if not self.contention:
+            return runs
+        asked = contended(fork.own, fork.positions, self.contention, fork.ops)
+        return fork.ops.logical_and(runs, asked)
+
+    @abc.abstractmethod
+    def rest(self, fork: Fork) -> Array:
+        """What stands where no child runs: float array of shape (n, c)."""
+
+    @abc.abstractmethod
+    def joined(self, fork: Fork, k: int, rows: Array, below: Array) -> Array:
+        """The answer of a child, seen from the branch.
+
+        Args:
+            fork: The branch.
+            k: Which of its children.
+            rows: int array of shape (m,), the rows that the child ran for.
+            below: float array of shape (m, classes of the child), what the
+                child answers; its rows sum to 1.
+
+        Returns:
+            float array of the shape of `below`.
+        """
+
+
+class Hard(Rule):
+    """The most probable child answers alone."""
+
+    uses = ()
+
+    def __init__(self, routing: Routing) -> None:
+        self.beam_width = 1
+        self.contention = 0.0
+
+    def rest(self, fork: Fork) -> Array:
+        """Nothing."""
+        return fork.ops.zeros_like(fork.own)
+
+    def joined(self, fork: Fork, k: int, rows: Array, below: Array) -> Array:
+        """What the child answers."""
+        return below
+
+
+class Soft(Rule):
+    """`P(y|x) = b(k|x) * l(y|x)`."""
+
+    def rest(self, fork: Fork) -> Array:
+        """The branch's own probabilities."""
+        return fork.own
+
+    def joined(self, fork: Fork, k: int, rows: Array, below: Array) -> Array:
+        """The child's answer times the child's probability."""
+        return below * fork.take(fork.mass[:, k], rows, axis=0)[:, None]
+
+
+class Fused(Soft):
+    """As `Soft`, with the normalised geometric mean of both for `l`."""
+
+    def joined(self, fork: Fork, k: int, rows: Array, below: Array) -> Array:
+        """The mean of both opinions times the child's probability."""
+        own = fork.take(fork.own, rows, axis=0)
+        opinion = fork.take(own, fork.positions[k], axis=1)
+        fused = fuse(below, opinion, fork.branch.fusion_exponent, fork.ops)
+        return super().joined(fork, k, rows, fused)
+
+
+_RULES: Mapping[RoutingRule, type[Rule]] = {
+    "hard": Hard,
+    "soft": Soft,
+    "fused": Fused,
+}
+
+
 def route(
     tree: nodes.Tree,
     probabilities: NodeProbabilities,
@@ -316,43 +446,36 @@ def route(
     Returns:
         The answer for each of `rows`.
     """
-    answers, leaves = _descend(
-        tree.root, probabilities, rows, routing, tree.leaf_numbers()
-    )
+    walk = _Walk(probabilities, routing.acting, tree.leaf_numbers())
+    answers, leaves = walk.down(tree.root, rows)
     return Routed(temper(answers, temperature(tree, routing.rule)), leaves)
 
 
-def _descend(
-    node: nodes.Node,
-    probabilities: NodeProbabilities,
-    rows: np.ndarray,
-    routing: Routing,
-    leaf_numbers: Mapping[str, int],
-) -> tuple[np.ndarray, np.ndarray]:
-    own = probabilities(node, rows)
-    if isinstance(node, nodes.Leaf):
-        return own, np.full(len(rows), leaf_numbers[node.classes[0]])
-    positions = node.positions()
-    mass = child_probabilities(own, positions)
-    runs = children_to_run(own, mass, positions, routing)
-    chosen = beam(mass, 1)
-    answers = np.zeros_like(own) if routing.rule == "hard" else own.copy()
-    leaf_of = [leaf_numbers[name] for name in node.classes]
-    leaves = likely_leaves(own, chosen, positions, leaf_of)
-    for k, child in enumerate(node.children):
-        here = np.flatnonzero(runs[:, k])
-        if not here.size:
-            continue
-        below, below_leaves = _descend(
-            child, probabilities, rows[here], routing, leaf_numbers
-        )
-        columns = np.asarray(positions[k])
-        if routing.rule == "fused":
-            own_opinion = own[np.ix_(here, columns)]
-            below = fuse(below, own_opinion, node.fusion_exponent)
-        if routing.rule != "hard":
-            below = below * mass[here, k, None]
-        answers[np.ix_(here, columns)] = below
-        goes = chosen[here, k]
-        leaves[here[goes]] = below_leaves[goes]
-    return answers, leaves
+class _Walk(NamedTuple):
+    """Sends rows down a tree."""
+
+    probabilities: NodeProbabilities
+    rule: Rule
+    leaf_numbers: Mapping[str, int]
+
+    def down(
+        self, node: nodes.Node, rows: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Answers, and leaves as in `Routed`, of a node and those below it."""
+        own = self.probabilities(node, rows)
+        if isinstance(node, nodes.Leaf):
+            return own, np.full(len(rows), self.leaf_numbers[node.classes[0]])
+        fork = Fork(node, own)
+        runs = self.rule.runs(fork)
+        answers = np.array(self.rule.rest(fork))
+        leaves = fork.likely_leaves(self.leaf_numbers)
+        for k, child in enumerate(node.children):
+            here = np.flatnonzero(runs[:, k])
+            if not here.size:
+                continue
+            below, below_leaves = self.down(child, rows[here])
+            places = np.ix_(here, np.asarray(fork.positions[k]))
+            answers[places] = self.rule.joined(fork, k, here, below)
+            goes = fork.chosen[here, k]
+            leaves[here[goes]] = below_leaves[goes]
+        return answers, leaves

@@ -33,11 +33,33 @@ def size(path: epath.Path) -> int:
         return 0
 
 
-def text(folder: epath.Path) -> str:
-    """The check sums of every file that is below a folder."""
-    return "".join(
-        f"{_sum(path)}  {_relative(path, folder)}\n" for path in files(folder)
-    )
+def write(folder: epath.Path, sums: epath.Path) -> None:
+    """Writes the check sums of every file that is below a folder.
+
+    Args:
+        folder: The folder.
+        sums: The new file, somewhere below it.
+    """
+    lines = [f"{_sum(f)}  {_relative(f, folder)}\n" for f in files(folder)]
+    sums.write_text("".join(lines))
+
+
+def read(folder: epath.Path, name: str) -> bytes:
+    """Reads a file of a folder that holds its check sums itself.
+
+    Args:
+        folder: The folder.
+        name: The file's name in it.
+
+    Raises:
+        OSError: If it, or the file of check sums, cannot be read.
+        ValueError: If it is not what was written.
+    """
+    raw: bytes = (folder / name).read_bytes()
+    lines = _LINE.findall((folder / SUMS_FILE).read_text())
+    if (hashlib.sha256(raw).hexdigest(), name) not in lines:
+        raise ValueError(f"{name} is not what was written")
+    return raw
 
 
 def problems(
@@ -68,15 +90,20 @@ def problems(
     for file, total in listed.items():
         if ".." in file.split("/"):
             found.append(f"{name} names {file!r}, which is no file of its own")
-            continue
-        try:
-            if _sum(folder / file) != total:
-                found.append(f"{file} is not what was written")
-        except FileNotFoundError:
-            found.append(f"{file} is missing")
-        except OSError as error:
-            found.append(f"{file} cannot be read ({error.strerror})")
+        else:
+            found += _problem(folder / file, file, total)
     return found
+
+
+def _problem(path: epath.Path, name: str, total: str) -> list[str]:
+    try:
+        if _sum(path) == total:
+            return []
+        return [f"{name} is not what was written"]
+    except FileNotFoundError:
+        return [f"{name} is missing"]
+    except OSError as error:
+        return [f"{name} cannot be read ({error.strerror})"]
 
 
 def unlisted(folder: epath.Path, sums: epath.Path) -> list[str]:

@@ -33,9 +33,13 @@ def test_it_goes_on_in_the_middle():
     assert batches(3, batch_size=2, first_batch=4) == everything[4:]
 
 
-def test_epochs_can_be_skipped():
-    everything = batches(4, batch_size=3)
-    assert batches(2, batch_size=3, first_epoch=2) == everything[2:]
+def test_epochs_may_be_cut_or_repeated():
+    whole = [labels for _, labels in batches(4, batch_size=3)]
+    cut = [labels for _, labels in batches(4, batch_size=2, per_epoch=2)]
+    longer = [labels for _, labels in batches(4, batch_size=5, per_epoch=5)]
+
+    assert cut == [epoch[:2] for epoch in whole]
+    assert longer == [epoch + epoch[:2] for epoch in whole]
 
 
 def test_what_was_not_seen_has_no_features():

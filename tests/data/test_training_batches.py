@@ -17,20 +17,20 @@ def images(request, numbered_source):
     return Images(numbered_source(SIZE), 8, cache=request.param)
 
 
-def stream(images, indices=None, *, take=None, **options):
-    """All batches as one array of first pixels and one of labels."""
+def stream(images, indices=None, *, epochs=1, **options):
+    """The batches of some epochs as two arrays: first pixels and labels."""
     indices = np.arange(SIZE) if indices is None else np.array(indices)
     options = {"batch_size": 4, "seed": 3, "augment": False, **options}
     batches = images.training_batches(indices, indices * 10, **options)
-    if take is not None:
-        batches = batches.take(take)
+    count = epochs * len(indices)
+    whole = -(-count // options["batch_size"])
     pixels, labels = [], []
-    for image, label in batches.as_numpy_iterator():
+    for image, label in batches.take(whole).as_numpy_iterator():
         assert image.dtype == np.float32 and label.dtype == np.int32
-        assert image.shape == (len(label), 8, 8, 3)
+        assert image.shape == (options["batch_size"], 8, 8, 3)
         pixels.append(image)
         labels.append(label)
-    return np.concatenate(pixels), np.concatenate(labels)
+    return np.concatenate(pixels)[:count], np.concatenate(labels)[:count]
 
 
 def order(images, **options):
@@ -54,10 +54,7 @@ def test_batches_run_across_the_borders_of_epochs(images):
     assert sorted(numbers[SIZE : 2 * SIZE]) == list(range(SIZE))
 
 
-def test_without_a_number_of_epochs_there_is_no_end(images):
-    numbers = order(images, take=13, batch_size=10)
-
-    assert len(numbers) == 130
+def test_batches_are_of_one_static_shape(images):
     batches = images.training_batches(
         np.arange(SIZE), np.arange(SIZE), batch_size=10, seed=0, augment=True
     )
@@ -87,23 +84,7 @@ def test_memory_and_source_deliver_the_same(numbered_source):
     np.testing.assert_array_equal(kept[1], streamed[1])
 
 
-@pytest.mark.parametrize("first_epoch", [1, 3])
-def test_goes_on_where_an_earlier_run_ended(images_of_noise, first_epoch):
-    whole = stream(images_of_noise, epochs=4, augment=True, batch_size=8)
-
-    rest = stream(
-        images_of_noise,
-        epochs=4 - first_epoch,
-        first_epoch=first_epoch,
-        augment=True,
-        batch_size=8,
-    )
-
-    for one, two in zip(whole, rest, strict=True):
-        np.testing.assert_array_equal(one[first_epoch * SIZE :], two)
-
-
-@pytest.mark.parametrize("first_batch", [1, 3, 5])
+@pytest.mark.parametrize("first_batch", [1, 3, 5, 9])
 def test_goes_on_in_the_middle_of_an_epoch(images_of_noise, first_batch):
     batch_size = 7
     assert SIZE % batch_size
@@ -111,14 +92,28 @@ def test_goes_on_in_the_middle_of_an_epoch(images_of_noise, first_batch):
 
     rest = stream(
         images_of_noise,
-        epochs=4,
+        epochs=2,
         first_batch=first_batch,
         augment=True,
         batch_size=batch_size,
     )
 
     for one, two in zip(whole, rest, strict=True):
-        np.testing.assert_array_equal(one[first_batch * batch_size :], two)
+        first = first_batch * batch_size
+        np.testing.assert_array_equal(
+            one[first:][: len(two)], two[: len(one) - first]
+        )
+
+
+@pytest.mark.parametrize("first_batch", [0, 1, 4])
+def test_an_epoch_may_be_cut_or_repeated(images, first_batch):
+    epochs = np.reshape(order(images, epochs=5), (5, SIZE))
+
+    for size in (8, SIZE + 8):
+        begun_again = np.concatenate([epochs, epochs], axis=1)[:, :size]
+        numbers = order(images, per_epoch=size, first_batch=first_batch)
+        expected = begun_again.ravel()[4 * first_batch :][:SIZE]
+        assert numbers == expected.tolist()
 
 
 @pytest.fixture
@@ -177,15 +172,18 @@ def test_images_in_memory_are_decoded_once(numbered_source, monkeypatch):
     assert len(list(images.evaluation_batches(np.arange(SIZE), 8))) == 3
 
 
-@pytest.mark.parametrize(("available", "kept"), [(2, True), (1.9, False)])
+@pytest.mark.parametrize(
+    ("available", "share", "kept"),
+    [(2, 1.0, True), (1.9, 1.0, False), (8, 0.25, True), (7.9, 0.25, False)],
+)
 def test_auto_keeps_what_takes_half_of_the_free_memory(
-    numbered_source, monkeypatch, available, kept
+    numbered_source, monkeypatch, available, share, kept
 ):
     size = SIZE * 8 * 8 * 3
     memory = psutil.virtual_memory()._replace(available=available * size)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     source = numbered_source(SIZE)
-    images = Images(source, 8, cache="auto")
+    images = Images(source, 8, cache="auto", memory_share=share)
     images.prepare(np.arange(SIZE))
     reads = []
     read = source.read

@@ -4,6 +4,7 @@ import pytest
 from hierkeras.growth.assess import Assessor
 from hierkeras.tree.nodes import Leaf, Tree
 from hierkeras.tree.routing import ROUTING_RULES, Routing
+from tests import builders
 
 
 def test_an_error_is_the_share_of_wrong_answers(trained, predictor):
@@ -57,37 +58,33 @@ def score(predictor, branch, indices, labels, exponent):
     return np.mean(fused.argmax(axis=1) != labels), -np.log(right).mean()
 
 
-def test_the_exponent_sides_with_who_is_right(trained, answers):
-    context, tree = trained
-    branch = tree.path("root.1")[-1]
-    swapped = {"3": "5", "5": "3"}
+@pytest.mark.parametrize(("wrong", "least"), [("1478", 0.6), ("18", 0.0)])
+def test_the_exponent_sides_with_who_is_right(wrong, least):
+    growing = builders.untrained_grower(
+        builders.recipe(), {wrong: {"1": "8", "8": "1"}}
+    )
+    nodes = [builders.trained(growing, own) for own in ("1478", "18", "47")]
+    root, *jobs = [node.job for node in nodes]
+    leaves = [
+        builders.leaf(f"root.{k + 1}", own, jobs[k])
+        for k, own in enumerate(("18", "47"))
+    ]
+    branch = builders.branch("root", "1478", *leaves, job=root)
 
-    def exponent(mistakes):
-        assessor = Assessor(
-            context.catalogue, answers(context, mistakes), Routing()
-        )
-        return assessor.with_exponent(branch).fusion_exponent
+    chosen = growing.assessor.with_exponent(branch).fusion_exponent
 
-    assert exponent({"".join(branch.classes): swapped}) > 0.5
-    assert exponent({"358": swapped}) < 0.5
+    assert least <= chosen <= least + 0.4
 
 
-def test_a_models_temperature_makes_it_likelier(trained, predictor):
-    context, tree = trained
-    leaf = tree.leaves[0]
-    assessor = Assessor(context.catalogue, predictor, Routing())
-    indices, labels = assessor.samples(leaf.classes)
+def test_which_images_are_right_is_told_in_the_order_of_the_samples():
+    growing = builders.untrained_grower(builders.recipe(), {"0123": {"2": "0"}})
+    tree = Tree(builders.trained(growing, "0123"))
 
-    chosen = assessor.temperature(leaf.job, leaf.classes)
+    right = growing.assessor.is_right(tree, ["2", "1"])
 
-    def loss(temperature):
-        node = Leaf("root", leaf.classes, leaf.job, temperature)
-        outputs = predictor.node_probabilities(node, indices)
-        return -np.log(outputs[np.arange(len(labels)), labels]).mean()
-
-    # The model was cut out of one of more classes: it is far from sure enough.
-    assert abs(chosen - 1) > 0.05
-    assert loss(chosen) < loss(1.0)
+    _, labels = growing.assessor.samples(["2", "1"])
+    assert right.tolist() == (labels == 1).tolist()
+    assert growing.assessor.error(tree, ["2", "1"]) == np.mean(labels == 0)
 
 
 @pytest.mark.parametrize("rule", ROUTING_RULES)

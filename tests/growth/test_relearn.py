@@ -1,172 +1,177 @@
 import asyncio
-import dataclasses
 
-import msgspec
 import pytest
 
-from hierkeras.growth import steps
-from hierkeras.growth.changes import ChangedClass, find_changes, learnt_from
+from hierkeras.growth.changes import Changes
 from hierkeras.growth.relearn import is_pending, relearn
-from hierkeras.training import results
-from hierkeras.training.executors import InlineExecutor
-from hierkeras.tree.generation import Generation, Step
+from hierkeras.recipe.growth import Growth
+from hierkeras.training.spec import Clone, Flat, Refined
 from hierkeras.tree.nodes import Tree
+from tests import builders
+
+CLASSES, GROUPS = tuple("0123"), (tuple("01"), tuple("23"))
+LEARNING = ("beside", "after", "together")
 
 
-def generation(context, tree):
-    step = Step(
-        new_classes=tree.classes,
-        decisions=(),
-        jobs=(),
-        scratch=None,
-        unreadable_images=(),
-        old_error_before=None,
-        old_error_after=None,
-        error_after=0.5,
-        seconds=1.0,
-        learnt=learnt_from(tree, None, context.catalogue),
-    )
-    return Generation(1, {}, tree, step)
+def grown_before(**fields):
+    """A tree of two levels by a clone increment, and what relearns."""
+    growing = builders.untrained_grower(builders.recipe(**fields))
+    specs = growing.specs
 
-
-@pytest.fixture
-def before(trained):
-    """The generation of the tree of three levels."""
-    return generation(*trained)
-
-
-@pytest.fixture
-def changed(trained, open_context):
-    """The same work directory, with three training images of "5" removed."""
-    context = open_context(trained[0].config.workdir)
-    indices = context.catalogue.indices("train", ["5"])[:3]
-    context.leave_out(context.catalogue.keys[indices].tolist())
-    return context
-
-
-def test_nothing_changed_where_no_image_did(trained, before):
-    changes = find_changes(before, trained[0])
-
-    assert (changes.classes, changes.leaves, changes.branches) == ((), (), ())
-
-
-def test_a_changed_class_touches_its_leaf_and_the_branches_above(
-    trained, before, changed
-):
-    changes = find_changes(before, changed)
-
-    images = len(trained[0].catalogue.indices("train", ["5"])) + len(
-        trained[0].catalogue.indices("validation", ["5"])
-    )
-    assert changes.classes == (ChangedClass("5", images, images - 3),)
-    assert [leaf.name for leaf in changes.leaves] == ["root.1.1"]
-    assert [branch.name for branch in changes.branches] == ["root", "root.1"]
-
-
-def test_test_images_are_not_learnt_from(before, trained, open_context):
-    context = open_context(trained[0].config.workdir)
-    indices = context.catalogue.indices("test", ["5"])
-    context.leave_out(context.catalogue.keys[indices].tolist())
-
-    assert find_changes(before, context).leaves == ()
-
-
-def test_an_older_generation_does_not_tell_which_class_it_was(before, changed):
-    step = msgspec.structs.replace(before.step, learnt={})
-    older = msgspec.structs.replace(before, step=step)
-
-    changes = find_changes(older, changed)
-
-    assert [leaf.name for leaf in changes.leaves] == ["root.1.1"]
-    assert changes.class_names == ("3", "5", "8")
-    assert {one.learnt for one in changes.classes} == {None}
-
-
-def test_leaves_that_live_on_keep_what_they_learnt(before, changed):
-    learnt = learnt_from(before.tree, before, changed.catalogue)
-
-    assert learnt == before.step.learnt
-
-
-def relearnt(before, changed, make_grower, plan, refinement):
-    from hierkeras.training.predictor import Predictor
-
-    grower = make_grower(
-        changed, Predictor(changed), plan, refine_branches=refinement
-    )
-    changes = find_changes(before, changed)
-    return (*asyncio.run(relearn(before.tree, changes, grower)), grower)
-
-
-def test_relearning_trains_what_is_stale_and_nothing_else(
-    before, changed, make_grower, untrained
-):
-    tree, decisions, grower = relearnt(
-        before, changed, make_grower, untrained, "head"
-    )
-
-    for old, new in zip(before.tree.nodes(), tree.nodes(), strict=True):
-        assert (new.name, new.classes) == (old.name, old.classes)
-        if new.name in ("root", "root.1", "root.1.1"):
-            spec = results.read(changed.store, new.job).spec
-            assert spec.initial.job == old.job
-            assert spec.data == changed.catalogue.fingerprint(new.classes)
+    async def grow():
+        if growing.recipe.growth.leaves == "together":
+            spec = specs.together("preview", GROUPS, CLASSES)
+            root = await growing.train(spec, "root", "together")
+            below = [
+                specs.cut_out(root.job, k, own) for k, own in enumerate(GROUPS)
+            ]
         else:
-            assert new.job == old.job
-    (decision,) = decisions
-    assert (decision.node, decision.growth) == ("root.1.1", "relearned")
-    assert decision.flat == tree.path("root.1.1")[-1]
-    assert decision.flat_error == grower.assessor.error(
-        Tree(decision.flat), decision.flat.classes
+            spec = specs.flat("parent", CLASSES)
+            root = await growing.train(spec, "root", "flat")
+            below = [specs.clone(root.job, own) for own in GROUPS]
+        leaves = [
+            await growing.train(spec, f"root.{k + 1}", "leaf")
+            for k, spec in enumerate(below)
+        ]
+        return builders.branch("root", CLASSES, *leaves, job=root.job)
+
+    return growing, Tree(asyncio.run(grow()))
+
+
+def relearnt(growing, tree, *names):
+    """The tree after the images of some nodes changed, and its decisions."""
+    leaves = [leaf for leaf in tree.leaves if leaf.name in names]
+    branches = [branch for branch in tree.branches if branch.name in names]
+    changes = Changes((), tuple(leaves), tuple(branches))
+    return asyncio.run(relearn(tree, changes, growing))
+
+
+def test_relearning_trains_what_is_stale_and_nothing_else():
+    growing, before = grown_before(rule="fused")
+
+    after, (decision,) = relearnt(growing, before, "root", "root.2")
+
+    for old, new in zip(before.nodes(), after.nodes(), strict=True):
+        assert (new.name, new.classes) == (old.name, old.classes)
+        if new.name == "root.1":
+            assert new == old
+        else:
+            start = growing.jobs.spec(new.job).start
+            assert start.parent == old.job
+            assert type(start) is (Clone if new.name == "root.2" else Refined)
+    leaf = after.path("root.2")[-1]
+    assert (decision.node, decision.growth) == ("root.2", "relearned")
+    assert (decision.received, decision.flat) == ((), leaf)
+    assert decision.flat_error == 0
+    assert decision.reason == (
+        "its images changed; validation error 0.00% before, 0.00% after"
     )
-    after = find_changes(generation(changed, tree), changed)
-    assert not is_pending(after, grower.options)
+    labels = [use.label for use in growing.jobs.uses()][-2:]
+    assert labels == ["root.2 relearnt", "root branch relearnt"]
 
 
-def test_branches_that_were_not_refined_can_be_later(
-    before, changed, make_grower, untrained
-):
-    tree, _, grower = relearnt(before, changed, make_grower, untrained, "none")
-
-    after = find_changes(generation(changed, tree), changed)
-
-    assert not is_pending(after, grower.options)
-    assert after.leaves == ()
-    assert [branch.name for branch in after.branches] == ["root", "root.1"]
-    later = dataclasses.replace(grower.options, refine_branches="head")
-    assert is_pending(after, later)
-
-
-def test_a_step_relearns_and_the_next_finds_nothing(
-    tmp_path, open_context, untrained, make_grower
-):
-    from hierkeras.training.predictor import Predictor
-
-    def run(batches, removed=()):
-        context = open_context(tmp_path)
-        context.leave_out(list(removed))
-        predictor = Predictor(context)
-        options = make_grower(context, predictor, untrained).options
-        config = steps.StepConfig(untrained, options, {}, relearn=True)
-        with context.store.lock():
-            return context, list(
-                steps.grow(
-                    context, batches, config, InlineExecutor(), predictor
-                )
+def test_exponents_above_what_changed_are_chosen_again():
+    growing, before = grown_before()
+    # The branch takes 0 for 1, and the leaf that changed does not.
+    growing.assessor.predictor.mistakes = {"0123": {"0": "1", "1": "0"}}
+    sure = before.replacing(
+        {
+            "root": builders.branch(
+                "root",
+                CLASSES,
+                *before.root.children,
+                job=before.root.job,
+                fusion_exponent=0.0,
             )
+        }
+    )
 
-    context, (first,) = run([tuple("013")])
-    gone = context.catalogue.keys[context.catalogue.indices("train", ["1"])[:2]]
+    after, _ = relearnt(growing, sure, "root.1")
 
-    _, (second,) = run([], gone.tolist())
+    assert after.root.fusion_exponent > 0.5
 
-    assert second.parent == first.number
-    assert second.step.new_classes == ()
-    assert [d.growth for d in second.step.decisions] == ["relearned"]
-    assert [use.label for use in second.step.jobs] == ["root relearnt"]
-    assert second.step.old_error_after == second.step.error_after
-    learnt = {"0": 0, "1": -2, "3": 0}
-    for name, difference in learnt.items():
-        images = second.step.learnt[name].images
-        assert images - first.step.learnt[name].images == difference
-    assert run([], gone.tolist())[1] == []
+
+@pytest.mark.parametrize("calibrate", [True, False])
+def test_the_answer_is_calibrated_again_where_that_is_asked_for(calibrate):
+    growing, before = grown_before(calibrate=calibrate)
+
+    after, _ = relearnt(growing, before, "root.1")
+
+    assert (after.temperatures is not None) == calibrate
+
+
+def layers_trained(growing, tree, name):
+    after, _ = relearnt(growing, tree, name)
+    return growing.jobs.spec(after.path(name)[-1].job).start.leaf_layers
+
+
+@pytest.mark.parametrize("leaves", LEARNING)
+@pytest.mark.parametrize("layers", [0, 2])
+def test_what_a_leaf_shares_stays_shared(leaves, layers):
+    growing, before = grown_before(leaves=leaves, leaf_layers=layers)
+
+    once, _ = relearnt(growing, before, "root.1")
+
+    assert growing.jobs.spec(once.leaves[0].job).start.leaf_layers == layers
+    assert layers_trained(growing, once, "root.1") == layers  # and once more
+
+
+@pytest.mark.parametrize("leaves", LEARNING)
+def test_a_leaf_that_was_never_cloned_trains_all_its_layers(leaves):
+    fields = builders.recipe(leaves=leaves, leaf_layers=2)
+    growing = builders.untrained_grower(fields)
+    first = builders.trained(growing, CLASSES)
+    grown = asyncio.run(
+        growing.train(growing.specs.flat(first.job, CLASSES), "root", "flat")
+    )
+
+    for leaf in (first, grown):
+        assert layers_trained(growing, Tree(leaf), "root") == 0
+
+
+@pytest.mark.parametrize("leaves", LEARNING)
+def test_leaves_relearn_for_the_epochs_of_leaves(leaves):
+    growing, before = grown_before(
+        leaves=leaves, max_epochs=10, leaf_share=0.5, flat_share=0.1
+    )
+
+    after, _ = relearnt(growing, before, "root.1")
+
+    spec = growing.jobs.spec(after.leaves[0].job)
+    assert spec.training.max_epochs == 5
+
+
+@pytest.mark.parametrize(
+    ("refinement", "start"), [("none", None), ("head", Refined), ("full", Flat)]
+)
+def test_stale_branches_are_refined_as_the_recipe_says(refinement, start):
+    growing, before = grown_before(refine_branches=refinement)
+
+    after, decisions = relearnt(growing, before, "root")
+
+    assert decisions == ()
+    if start is None:
+        assert after.root.job == before.root.job
+    else:
+        assert type(growing.jobs.spec(after.root.job).start) is start
+
+
+@pytest.mark.parametrize(
+    ("leaves", "branches", "refinement", "pending"),
+    [
+        (1, 0, "none", True),
+        (0, 1, "none", False),  # it can be refined later
+        (0, 1, "head", True),
+        (0, 1, "full", True),
+        (0, 0, "full", False),
+    ],
+)
+def test_when_there_is_something_to_relearn(
+    leaves, branches, refinement, pending
+):
+    tree = builders.tree("01", "23")
+    changes = Changes((), tree.leaves[:leaves], tree.branches[:branches])
+
+    growth = Growth(refine_branches=refinement)
+
+    assert is_pending(changes, growth) == pending

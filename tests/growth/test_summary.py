@@ -2,75 +2,44 @@ import msgspec
 
 from hierkeras.growth import summary
 from hierkeras.growth.changes import ChangedClass, Changes
-from hierkeras.tree.generation import (
-    Decision,
-    Duplicates,
-    Generation,
-    JobUse,
-    Step,
-)
-from hierkeras.tree.nodes import Branch, Leaf, Tree
+from hierkeras.tree.generation import Duplicates, JobUse
+from hierkeras.tree.nodes import Tree
+from tests import builders
 
-FLAT = Leaf("root", tuple("abcdefgh"), "job 1")
-CLONE = Branch(
-    "root",
-    FLAT.classes,
-    "job 1",
-    (
-        Leaf("root.1", tuple("abcdefg")[:6], "job 2"),
-        Leaf("root.2", ("g", "h"), "job 3"),
-    ),
-)
-SECOND = Generation(
-    2,
-    {},
+FLAT = builders.leaf("root", "abcdefgh")
+CLONE = builders.tree("abcdef", "gh").root
+SECOND = builders.generation(
     Tree(CLONE),
-    Step(
-        new_classes=("g", "h"),
-        decisions=(
-            Decision(
-                node="root",
-                received=("g", "h"),
-                growth="clone",
-                reason="5.00% < 7.50%",
-                flat=FLAT,
-                flat_error=0.075,
-                clone=CLONE,
-                clone_error=0.05,
-            ),
+    2,
+    new_classes=("g", "h"),
+    decisions=(
+        builders.decision(
+            FLAT,
+            "clone",
+            received=("g", "h"),
+            reason="5.00% < 7.50%",
+            clone=CLONE,
+            clone_error=0.05,
         ),
-        jobs=(
-            JobUse("job 1", "root flat", 12_000, True),
-            JobUse("job 2", "root.1 leaf", 345, False),
-            JobUse("job 3", "root.2 leaf", 0, False),
-        ),
-        scratch=JobUse("job 4", "scratch baseline", 99, False),
-        unreadable_images=("train/a/1.jpg",),
-        old_error_before=0.125,
-        old_error_after=0.0625,
-        error_after=0.05,
-        seconds=61.98765,
     ),
+    jobs=(
+        JobUse("1", "root flat", 12_000, True),
+        JobUse("2", "root.1 leaf", 345, False),
+        JobUse("3", "root.2 leaf", 0, False),
+    ),
+    scratch=JobUse("4", "scratch baseline", 99, False),
+    unreadable_images=("train/a/1.jpg",),
+    old_error_before=0.125,
+    old_error_after=0.0625,
+    error_after=0.05,
+    seconds=61.98765,
 )
-FIRST = Generation(
-    1,
-    {},
+FIRST = builders.generation(
     Tree(FLAT),
-    Step(
-        new_classes=FLAT.classes,
-        decisions=(
-            Decision(
-                "root", FLAT.classes, "first", "there was no tree", FLAT, 0.1
-            ),
-        ),
-        jobs=(JobUse("job 1", "root first", 500, False),),
-        scratch=None,
-        unreadable_images=(),
-        old_error_before=None,
-        old_error_after=None,
-        error_after=0.1,
-        seconds=2.0,
-    ),
+    decisions=(builders.decision(FLAT, "first", reason="there was no tree"),),
+    jobs=(JobUse("1", "root first", 500, False),),
+    error_after=0.1,
+    seconds=2.0,
 )
 
 
@@ -118,33 +87,27 @@ def test_the_first_step_in_words():
     )
 
 
-RELEARNED = Generation(
-    3,
-    {},
+RELEARNED = builders.generation(
     Tree(CLONE),
-    Step(
-        new_classes=(),
-        decisions=(
-            Decision(
-                node="root.2",
-                received=(),
-                growth="relearned",
-                reason="its images changed",
-                flat=CLONE.children[1],
-                flat_error=0.05,
-            ),
+    3,
+    new_classes=(),
+    decisions=(
+        builders.decision(
+            CLONE.children[1],
+            "relearned",
+            received=(),
+            reason="its images changed",
         ),
-        jobs=(JobUse("job 5", "root.2 relearnt", 500, False),),
-        scratch=None,
-        unreadable_images=("train/a/1.jpg", "train/a/2.jpg"),
-        old_error_before=0.05,
-        old_error_after=0.0625,
-        error_after=0.0625,
-        seconds=2.0,
-        duplicates=(
-            Duplicates("two classes", 1, (("a/1.jpg", "b/1.jpg"),)),
-            Duplicates("train and test", 12, (("a/3.jpg", "a/4.jpg"),)),
-        ),
+    ),
+    jobs=(JobUse("5", "root.2 relearnt", 500, False),),
+    unreadable_images=("train/a/1.jpg", "train/a/2.jpg"),
+    old_error_before=0.05,
+    old_error_after=0.0625,
+    error_after=0.0625,
+    seconds=2.0,
+    duplicates=(
+        Duplicates("two classes", 1, (("a/1.jpg", "b/1.jpg"),)),
+        Duplicates("train and test", 12, (("a/3.jpg", "a/4.jpg"),)),
     ),
 )
 
@@ -205,3 +168,14 @@ def test_a_tree_in_outline():
         "tree: 8 classes, 1 leaf, depth 1",
         "  root: a, b, c, d, e, f and 2 more",
     ]
+
+
+def test_what_is_pending_in_words():
+    batches = [("ant",), tuple(f"bee {i}" for i in range(8))]
+
+    assert summary.pending_lines(batches) == [
+        "pending: 1 new class: ant",
+        "pending: 8 new classes: bee 0, bee 1, bee 2, bee 3, bee 4, bee 5 and "
+        "2 more",
+    ]
+    assert summary.pending_lines([]) == ["nothing is pending"]

@@ -5,7 +5,7 @@ import pytest
 from scipy import special
 
 from hierkeras.analysis.calibration import expected_calibration_error
-from hierkeras.growth import temperatures
+from hierkeras.growth.temperatures import of_answers
 from hierkeras.tree.routing import temper
 
 COUNT, CLASSES = 20_000, 10
@@ -28,20 +28,17 @@ def error(probabilities, labels):
     )
 
 
-@pytest.mark.parametrize(
-    "choose", [temperatures.of_model, temperatures.of_answers]
-)
 @pytest.mark.parametrize("wanted", [0.5, 1.0, 2.5])
-def test_a_known_temperature_is_found(honest, choose, wanted):
+def test_a_known_temperature_is_found(honest, wanted):
     logits, labels = honest
     outputs = special.softmax(wanted * logits, axis=1).astype(np.float32)
 
-    chosen = choose(outputs, labels)
+    chosen = of_answers(outputs, labels)
 
     assert chosen == pytest.approx(wanted, rel=0.05)
     # On the first half it is chosen as well, and holds for the second.
     half = COUNT // 2
-    chosen = choose(outputs[:half], labels[:half])
+    chosen = of_answers(outputs[:half], labels[:half])
     after = error(temper(outputs[half:], chosen), labels[half:])
     assert after < 0.02
     if wanted != 1.0:
@@ -59,7 +56,7 @@ def test_answers_that_are_0_for_the_true_class_are_calibrated(honest):
     assert (outputs[np.arange(COUNT), labels] == 0).mean() > 0.15
     half = COUNT // 2
 
-    chosen = temperatures.of_answers(outputs[:half], labels[:half])
+    chosen = of_answers(outputs[:half], labels[:half])
 
     before = error(outputs[half:], labels[half:])
     after = error(temper(outputs[half:], chosen), labels[half:])
@@ -67,26 +64,22 @@ def test_answers_that_are_0_for_the_true_class_are_calibrated(honest):
     assert after < before / 4
 
 
-@pytest.mark.parametrize(
-    "choose", [temperatures.of_model, temperatures.of_answers]
-)
-def test_few_images_tell_little(choose):
+def test_few_images_tell_little():
     sure = np.array([[0.99, 0.01]] * 3, np.float32)
 
-    right = choose(sure, np.zeros(3, int))
-    wrong = choose(sure, np.ones(3, int))
+    right = of_answers(sure, np.zeros(3, int))
+    wrong = of_answers(sure, np.ones(3, int))
 
     assert 0.8 < right <= 1.0
     assert 1.0 < wrong <= 4.0
-    assert choose(sure[:0], np.zeros(0, int)) == pytest.approx(1.0, abs=1e-3)
+    assert of_answers(sure[:0], np.zeros(0, int)) == pytest.approx(
+        1.0, abs=1e-3
+    )
 
 
-@pytest.mark.parametrize(
-    "choose", [temperatures.of_model, temperatures.of_answers]
-)
-def test_probabilities_of_0_and_1_have_a_temperature(choose):
+def test_probabilities_of_0_and_1_have_a_temperature():
     outputs = np.eye(2, dtype=np.float32)[[0, 0, 1, 1]]
 
-    chosen = choose(outputs, np.array([0, 1, 1, 1]))
+    chosen = of_answers(outputs, np.array([0, 1, 1, 1]))
 
     assert 0.25 <= chosen <= 4.0

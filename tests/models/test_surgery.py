@@ -4,7 +4,6 @@ import pytest
 
 from hierkeras.models.registry import BACKBONES, ModelConfig, build_model
 from hierkeras.models.surgery import (
-    align_weights,
     feature_extractor,
     head_alone,
     imprint,
@@ -202,27 +201,6 @@ def test_what_cannot_be_imprinted(new_columns, features, labels, message):
     with pytest.raises(ValueError, match=message):
         imprint(model, new_columns, np.array(features), np.array(labels))
     np.testing.assert_array_equal(model.get_weights()[0], before[0])
-
-
-def test_new_columns_are_scaled_to_the_length_of_the_old():
-    # Old columns of lengths 5 and 1, new ones of 8 and 4: times 3 / 6.
-    columns = [[3, 8, 0, 0], [4, 0, 1, 4]]
-    model = linear(columns, [1, 2, 3, 4])
-
-    align_weights(model, [1, 3])
-
-    kernel, bias = model.get_weights()
-    np.testing.assert_allclose(kernel, [[3, 4, 0, 0], [4, 0, 1, 2]])
-    np.testing.assert_array_equal(bias, [1, 2, 3, 4])
-
-
-@pytest.mark.parametrize("new_columns", [[], [0, 1], [1]])
-def test_where_nothing_can_be_aligned_nothing_is(new_columns):
-    model = linear([[3, 0], [4, 0]], [1, 2])
-
-    align_weights(model, new_columns)
-
-    np.testing.assert_array_equal(model.get_weights()[0], [[3, 0], [4, 0]])
 
 
 def test_training_the_head_leaves_the_rest_bit_identical():

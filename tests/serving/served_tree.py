@@ -35,8 +35,8 @@ def _exported() -> tempfile.TemporaryDirectory:
     """The tree, exported once in this process."""
     import keras
 
-    from hierkeras.serving import signatures
-    from hierkeras.serving.composite import Composite
+    from hierkeras.serving.graph import signatures
+    from hierkeras.serving.graph.composite import Composite
     from hierkeras.tree.nodes import Branch, Leaf, Tree
     from hierkeras.tree.routing import Routing
 
@@ -125,7 +125,7 @@ def base_path(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     """A server in this process, with version 7 of the model `animals`."""
-    from hierkeras.serving.server import Server
+    from hierkeras.serving.local.server import Server
 
     folder = tmp_path_factory.mktemp("serving")
     publish(folder, 7)

@@ -1,10 +1,14 @@
 """Where jobs run: shares of the machine, and workers that are real."""
 
 import asyncio
+import concurrent.futures
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -12,6 +16,7 @@ import pytest
 
 from hierkeras._errors import UserError
 from hierkeras.training import results
+from hierkeras.training.context import Context
 from hierkeras.training.executors import (
     InlineExecutor,
     ProcessExecutor,
@@ -145,15 +150,16 @@ def test_a_killed_worker_is_one_line(tmp_path, open_context, make_spec):
 
 # Prints what a worker is, which then has nothing to do but outlive it.
 PARENT = """
+import multiprocessing
 import time
 from hierkeras.training.executors import ProcessExecutor
 
 executor = ProcessExecutor([{}])
 executor._pool.submit(time.sleep, 0).result()
 executor._pool.submit(time.sleep, 600)
-while not (workers := executor._pool._processes):
+while not (workers := multiprocessing.active_children()):
     time.sleep(0.01)
-print(*workers, flush=True)
+print(*(worker.pid for worker in workers), flush=True)
 time.sleep(600)
 """
 
@@ -173,6 +179,59 @@ def test_workers_end_with_a_parent_that_is_killed():
         for worker in alive:
             worker.kill()
         assert alive == []
+
+
+class PublicOnly:
+    """What a process pool promises to have."""
+
+    def __init__(self, pool):
+        self._pool = pool
+
+    def __getattr__(self, name):
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._pool, name)
+
+
+def test_closing_ends_its_own_workers_by_public_means():
+    other = multiprocessing.get_context("spawn").Process(
+        target=time.sleep, args=(600,)
+    )
+    other.start()
+    executor = ProcessExecutor([{}])
+    executor._pool = PublicOnly(executor._pool)
+    try:
+        executor._pool.submit(time.sleep, 600)
+        [worker] = set(multiprocessing.active_children()) - {other}
+
+        executor.close()
+
+        assert not worker.is_alive()
+        assert other.is_alive()
+    finally:
+        other.kill()
+        other.join()
+
+
+def test_workers_divide_the_free_memory(tmp_path, open_context, monkeypatch):
+    executor = ProcessExecutor([{}] * 4)
+    asked = []
+
+    def submit(function, spec, label, config):
+        asked.append(config)
+        done = concurrent.futures.Future()
+        done.set_result(None)
+        return done
+
+    monkeypatch.setattr(executor._pool, "submit", submit)
+    context = open_context(tmp_path)
+    asyncio.run(executor.run(SimpleNamespace(job="1"), "root flat", context))
+    executor.close()
+
+    [config] = asked
+    assert config.memory_share == 0.25
+    # Which reaches what decides whether images are kept.
+    assert Context(config, context.source).images._memory_share == 0.25
 
 
 def test_jobs_are_counted_and_reused(trained):

@@ -9,15 +9,15 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from hierkeras.data.arrays import ArraySource, checksums
 from hierkeras.data.catalogue import Catalogue
 from hierkeras.data.images import Images
 from hierkeras.training.context import Runtime
-from hierkeras.training.fit import fit, steps_per_epoch
+from hierkeras.training.fit import Examples, Run, fit, steps_per_epoch
+from hierkeras.training.losses import Objective
 from hierkeras.training.spec import Recipe
-
-SILENT = Runtime(progress="none")
 
 
 @pytest.fixture(scope="module")
@@ -50,16 +50,13 @@ def constant_model(num_classes):
 def run(images, model, validation_labels, **recipe):
     indices = np.arange(len(validation_labels))
     labels = np.array(validation_labels, np.int32)
-    return fit(
-        model,
-        Recipe(**recipe),
+    examples = Examples(
         images,
         (np.arange(6, 12), np.zeros(6, np.int32)),
         (indices, labels),
-        seed=0,
-        label="root",
-        runtime=SILENT,
-    ).history
+    )
+    run = Run("root", 0, Runtime(progress="none"))
+    return fit(Objective(model), Recipe(**recipe), examples, run).history
 
 
 def test_an_epoch_of_cosine_is_a_pass_over_the_images():
@@ -91,6 +88,28 @@ def test_each_look_takes_other_validation_images(images):
     # Of the two images of a look one is wrong, or none.
     errors = {entry["validation_error"] for entry in history}
     assert errors == {0.0, 0.5}
+
+
+def test_all_looks_are_of_one_pipeline(images, monkeypatch):
+    begun = []
+    begin = tf.data.Dataset.__iter__
+
+    def beginning(self):
+        begun.append(self)
+        return begin(self)
+
+    monkeypatch.setattr(tf.data.Dataset, "__iter__", beginning)
+    history = run(
+        images,
+        constant_model(2),
+        [0] * 6,
+        schedule="cosine",
+        batch_size=2,
+        max_epochs=5,
+    )
+
+    assert len(history) == 5
+    assert len(begun) == 2  # one of training batches, one of validation
 
 
 def test_standstill_cuts_the_rate_and_then_ends_the_training(images):

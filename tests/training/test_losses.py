@@ -7,11 +7,8 @@ import tensorflow as tf
 
 from hierkeras.training.losses import (
     BalancedLoss,
-    Grouping,
     JointLoss,
     Objective,
-    SmoothedCrossEntropy,
-    SuperclassLoss,
     TaughtLoss,
     Teaching,
     Together,
@@ -21,20 +18,6 @@ LOG2, LOG3 = np.log(2), np.log(3)
 # Softmax 1/4, 1/4, 1/2.
 LOGITS = np.log(np.array([[1.0, 1.0, 2.0]], "f"))
 LABELS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-
-@pytest.mark.parametrize(
-    ("share", "expected"),
-    [
-        (0.0, LOG2),
-        # Of the share, a third goes to each class.
-        (0.3, 0.7 * LOG2 + 0.3 * (2 * LOG2 + 2 * LOG2 + LOG2) / 3),
-    ],
-)
-def test_smoothing_divides_a_share_among_all_classes(share, expected):
-    loss = SmoothedCrossEntropy(share)(np.array([2]), LOGITS)
-
-    assert float(loss) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize(("label", "unit"), [(0, 1), (1, 3), (2, 6)])
@@ -54,24 +37,15 @@ def test_equal_counts_change_nothing():
 
 
 def test_balance_weighs_the_labels_and_leaves_a_teacher_alone():
-    teaching = Teaching(network(2), [(0, 0), (1, 1)], 1.0, 1.0)
+    teaching = Teaching(network(2), [(0, 0), (1, 1)], 1.0)
     objective = Objective(network(3), class_counts=[1, 3, 3], teaching=teaching)
     # The teacher says a half each of the first two; so does the student.
     both = np.concatenate([LOGITS, [[0.0, 0.0]]], axis=1)
 
     found = float(objective.loss()(np.array([0]), both))
 
-    assert found == pytest.approx(np.log(10) + LOG2, rel=1e-6)
-
-
-def test_balance_reaches_superclasses():
-    objective = Objective(
-        network(3), class_counts=[1, 3, 3], grouping=Grouping([0, 1, 1], 1.0)
-    )
-
-    found = float(objective.loss()(np.array([1]), LOGITS))
-
-    assert found == pytest.approx(np.log(10 / 9), rel=1e-6)
+    # Four times, the square of the temperature.
+    assert found == pytest.approx(np.log(10) + 4 * LOG2, rel=1e-6)
 
 
 def test_balance_reaches_each_leaf():
@@ -90,15 +64,16 @@ def test_balance_reaches_each_leaf():
 @pytest.mark.parametrize("labels", [[2], [[2]]])
 def test_a_teacher_counts_over_the_classes_that_both_know(labels):
     # It knows the student's classes 2 and 0, in this order, and a third.
-    teacher = np.log(np.array([[3.0, 1.0, 9.0]], "f"))
-    both = np.concatenate([LOGITS, teacher], axis=1)
+    teacher = np.log(np.array([[9.0, 1.0, 81.0]], "f"))
+    student = 2 * LOGITS  # softmax 1/6, 1/6, 2/3
+    both = np.concatenate([student, teacher], axis=1)
 
-    loss = TaughtLoss(LABELS, 3, [0, 2], [1, 0], weight=0.5, temperature=1.0)
+    loss = TaughtLoss(LABELS, 3, [0, 2], [1, 0], weight=0.5)
 
-    # Of these two it says 1/4 and 3/4, the student 1/3 and 2/3.
+    # Softened it says 1/4 and 3/4 of these two, the student 1/3 and 2/3.
     kept = 0.25 * LOG3 + 0.75 * (LOG3 - LOG2)
     assert float(loss(np.array(labels), both)) == pytest.approx(
-        LOG2 + 0.5 * kept, rel=1e-6
+        LOG3 - LOG2 + 0.5 * 4 * kept, rel=1e-6
     )
 
 
@@ -107,48 +82,10 @@ def test_temperature_softens_both_and_keeps_the_weight():
     student = np.log(np.array([[1.0, 1.0]], "f"))
     both = np.concatenate([student, teacher], axis=1)
 
-    loss = TaughtLoss(LABELS, 2, [0, 1], [0, 1], weight=1.0, temperature=2.0)
+    loss = TaughtLoss(LABELS, 2, [0, 1], [0, 1], weight=1.0)
 
     # Softened it says 4/5 and 1/5; the student stays at a half each.
     assert float(loss(np.array([0]), both)) == pytest.approx(LOG2 + 4 * LOG2)
-
-
-@pytest.mark.parametrize(
-    ("weight", "expected"),
-    [
-        (1.0, LOG2 * 2 - LOG3),
-        (0.25, 0.75 * 2 * LOG2 + 0.25 * (2 * LOG2 - LOG3)),
-    ],
-)
-def test_a_superclass_has_the_sum_of_its_classes_units(weight, expected):
-    # Class 1, of 1/4, is of a superclass with class 2, of 1/2.
-    loss = SuperclassLoss(LABELS, [0, 1, 1], weight)
-
-    for labels in ([1], [[1]]):
-        found = float(loss(np.array(labels), LOGITS))
-        assert found == pytest.approx(expected, rel=1e-6)
-
-
-def test_a_superclass_pulls_its_classes_up_and_the_others_down():
-    logits = tf.Variable(LOGITS)
-    with tf.GradientTape() as tape:
-        loss = SuperclassLoss(LABELS, [0, 1, 1], 1.0)(np.array([1]), logits)
-
-    gradient = tape.gradient(loss, logits).numpy()[0]
-
-    # The softmax over all, less that over the superclass.
-    np.testing.assert_allclose(
-        gradient, [1 / 4, 1 / 4 - 1 / 3, 1 / 2 - 2 / 3], atol=1e-6
-    )
-
-
-def test_an_objective_of_superclasses():
-    objective = Objective(network(3), 0.1, grouping=Grouping([0, 1, 1], 0.5))
-
-    found = float(objective.loss()(np.array([1]), LOGITS))
-
-    smoothed = float(SmoothedCrossEntropy(0.1)(np.array([1]), LOGITS))
-    assert found == pytest.approx(0.5 * smoothed + 0.5 * (2 * LOG2 - LOG3))
 
 
 # The branch as above; one leaf has class 1, the other 2 and 0: 1/4 and 3/4.
@@ -190,16 +127,24 @@ def test_an_objective_of_a_branch_and_its_leaves():
         keras.Model(images, keras.layers.Concatenate()([student(images)] * 2)),
         [[0, 1, 2]],
     )
-    objective = Objective(student, 0.1, together=together)
+    objective = Objective(student, together=together)
 
     assert objective.model is together.network
     twice = np.tile(LOGITS, 2)
     found = float(objective.loss()(np.array([1]), twice))
-    smoothed = float(SmoothedCrossEntropy(0.1)(np.array([1]), LOGITS))
-    assert found == pytest.approx(2 * smoothed)
+    assert found == pytest.approx(2 * 2 * LOG2)
     accuracy = objective.accuracy()
     accuracy.update_state(np.array([1, 2]), np.tile(TOGETHER, (2, 1)))
     assert float(accuracy.result()) == 0.5  # the branch's
+
+
+def test_a_teacher_and_leaves_exclude_each_other():
+    student = network(3)
+    together = Together(keras.Model(student.input, student.output), [])
+    teaching = Teaching(network(2), [(0, 0)], 1.0)
+
+    with pytest.raises(ValueError, match="Received: both"):
+        Objective(student, teaching=teaching, together=together)
 
 
 def network(num_classes):
@@ -217,7 +162,7 @@ def test_a_teacher_stays_as_it_is_and_the_student_learns_from_it():
     student, teacher = network(3), network(2)
     before = [np.array(w) for w in teacher.weights]
     own = [np.array(w) for w in student.weights]
-    teaching = Teaching(teacher, [(0, 1), (1, 0)], 100.0, 1.0)
+    teaching = Teaching(teacher, [(0, 1), (1, 0)], 100.0)
     objective = Objective(student, teaching=teaching)
     model = objective.model
     model.compile(

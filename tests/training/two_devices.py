@@ -16,7 +16,8 @@ from hierkeras.data.registry import open_source
 from hierkeras.data.source import DataConfig
 from hierkeras.models.registry import ModelConfig
 from hierkeras.training.context import Context, ContextConfig, Runtime
-from hierkeras.training.fit import fit
+from hierkeras.training.fit import Examples, Run, fit
+from hierkeras.training.losses import Objective
 from hierkeras.training.predictor import Predictor
 from hierkeras.training.run_job import run_job
 from hierkeras.training.spec import Initial, JobSpec, Leaves, Recipe
@@ -48,20 +49,23 @@ def build():
     )
 
 
-def on_one_and_two(recipe, images, samples):
+def trained(recipe, examples, devices):
+    """A network, and how its training on these devices went."""
+    keras.utils.set_random_seed(0)
+    strategy = choose_strategy(devices)
+    with strategy.scope():
+        model = build()
+    run = Run("", 0, Runtime(devices=devices, progress="none"))
+    return model, fit(Objective(model), recipe, examples, run)
+
+
+def on_one_and_two(recipe, examples):
     """What each number of devices makes of a recipe."""
     found = {"replicas": [], "losses": [], "weights": []}
     for devices in DEVICES:
-        runtime = Runtime(devices=devices, progress="none")
-        keras.utils.set_random_seed(0)
-        strategy = choose_strategy(devices)
-        with strategy.scope():
-            model = build()
-        fitted = fit(
-            model, recipe, images, *samples, seed=0, label="", runtime=runtime
-        )
+        model, fitted = trained(recipe, examples, devices)
         weights = [w.ravel() for w in model.get_weights()]
-        found["replicas"].append(strategy.num_replicas_in_sync)
+        found["replicas"].append(model.distribute_strategy.num_replicas_in_sync)
         found["losses"].append([entry["loss"] for entry in fitted.history])
         found["weights"].append(np.concatenate(weights).tolist())
     return found
@@ -79,32 +83,20 @@ def main(workdir):
         indices = source.catalogue.indices(split, CLASSES)
         labels = source.catalogue.labels_among(indices, CLASSES)
         samples.append((indices, labels))
+    examples = Examples(images, *samples)
     found = {
         name: on_one_and_two(
             msgspec.structs.replace(
                 RECIPE, optimizer=name, initial_learning_rate=rate
             ),
-            images,
-            samples,
+            examples,
         )
         for name, rate in (("sgd", 0.02), ("muon", 0.1))
     }
 
     runtime = Runtime(devices=DEVICES[1], progress="none")
-    strategy = choose_strategy(DEVICES[1])
     few = tuple(part[:13] for part in samples[1])
-    with strategy.scope():
-        model = build()
-    fitted = fit(
-        model,
-        RECIPE,
-        images,
-        samples[0],
-        few,
-        seed=0,
-        label="",
-        runtime=runtime,
-    )
+    _, fitted = trained(RECIPE, Examples(images, samples[0], few), DEVICES[1])
     found["epochs_with_few_validation_images"] = len(fitted.history)
 
     context = Context(ContextConfig(workdir, DATA, 8, runtime=runtime), source)

@@ -14,7 +14,7 @@ def folder(tmp_path):
     (folder / "inner").mkdir(parents=True)
     (folder / "a").write_bytes(b"first")
     (folder / "inner" / "b c").write_bytes(b"second")
-    (folder / sums.SUMS_FILE).write_text(sums.text(folder))
+    sums.write(folder, folder / sums.SUMS_FILE)
     return folder
 
 
@@ -44,6 +44,19 @@ def test_every_bit_counts(folder):
             assert problems(folder), (path.name, place)
         path.write_bytes(content)
     assert problems(folder) == []
+
+
+def test_a_file_is_read_only_if_it_is_what_was_written(folder):
+    assert sums.read(folder, "a") == b"first"
+    (folder / "a").write_bytes(b"worst")
+    with pytest.raises(ValueError, match="a is not what was written"):
+        sums.read(folder, "a")
+    (folder / "new").write_bytes(b"first")
+    with pytest.raises(ValueError):  # another file has that sum
+        sums.read(folder, "new")
+    (folder / sums.SUMS_FILE).unlink()
+    with pytest.raises(FileNotFoundError):
+        sums.read(folder, "a")
 
 
 def test_what_is_not_there_is_named(folder):

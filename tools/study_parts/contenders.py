@@ -15,10 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-
-from hierkeras._errors import UsageError
 from hierkeras.growth.options import GrowthOptions
 from hierkeras.growth.plan import JobPlan
+
+from hierkeras._errors import UsageError
 from hierkeras.training.spec import Recipe
 from hierkeras.tree.routing import Routing
 
@@ -142,9 +142,6 @@ def apply(
             flat_epochs=epochs(contender.flat, most),
             leaf_epochs=epochs(contender.leaf, most),
             refine_epochs=epochs(contender.refine, most),
-            branch_epochs=(
-                epochs(contender.branch, most) if contender.branch else 0
-            ),
             joint_epochs=(
                 epochs(contender.joint, most) if contender.joint else 0
             ),

@@ -9,8 +9,10 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
+import msgspec
 import numpy as np
 from etils import epath
+from hierkeras.growth.plan import JobPlan
 
 from hierkeras.analysis.answers import answer
 from hierkeras.analysis.calibration import expected_calibration_error
@@ -19,7 +21,6 @@ from hierkeras.growth.changes import new_leaves
 from hierkeras.growth.extend_leaf import Grower
 from hierkeras.growth.incremental import first_tree, incremental
 from hierkeras.growth.memory import choose_exemplars
-from hierkeras.growth.plan import JobPlan
 from hierkeras.models import grafting
 from hierkeras.models.cost import Cost, forward_cost
 from hierkeras.models.registry import ModelConfig, build_model
@@ -142,7 +143,7 @@ class SeedRunner:
                 "plan": repr(self._plan),
                 "batches": self._batches,
                 "readings": {
-                    name: dataclasses.asdict(how)
+                    name: msgspec.to_builtins(how)
                     for name, how in READINGS.items()
                 },
                 "data": self._data,

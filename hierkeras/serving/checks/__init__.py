@@ -1,0 +1,1 @@
+"""What a version goes through before it is published, and what doctor asks."""

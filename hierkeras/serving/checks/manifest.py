@@ -1,0 +1,202 @@
+"""What a version is, for programs (manifest.json) and people (model card).
+
+The card's sections are those of Mitchell et al. 2019, "Model Cards for Model
+Reporting", https://arxiv.org/abs/1810.03993, as far as a step knows them.
+
+Both come last, and after them the check sums of the version's files:
+`sha256sum --check assets.extra/SHA256SUMS` in the version's folder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from etils import epath
+
+from hierkeras import __version__
+from hierkeras.training.context import Context
+from hierkeras.tree import nodes, sums
+from hierkeras.tree.generation import Generation
+from hierkeras.tree.names import printable
+from hierkeras.tree.routing import Routing, temperature
+
+if TYPE_CHECKING:  # they import TensorFlow
+    from hierkeras.serving.checks.verification import Verified
+    from hierkeras.serving.graph.signatures import ServingConfig
+
+EXTRA = "assets.extra"
+MANIFEST = "manifest.json"
+MODEL_CARD = "model_card.md"
+
+
+def write(
+    folder: epath.Path,
+    generation: Generation,
+    context: Context,
+    routing: Routing,
+    serving: ServingConfig,
+    verified: Verified,
+) -> None:
+    """Writes both, and the check sums of all files.
+
+    Args:
+        folder: The version, whose other files are there.
+        generation: The generation.
+        context: Its data set.
+        routing: How the served tree answers.
+        serving: What it answers.
+        verified: How its answers compared with the tree's.
+    """
+    content = describe(generation, context, routing, serving, verified)
+    raw = msgspec.json.format(msgspec.json.encode(content), indent=1)
+    extra = folder / EXTRA
+    (extra / MANIFEST).write_bytes(raw + b"\n")
+    (extra / MODEL_CARD).write_text(card(content))
+    sums.write(folder, extra / sums.SUMS_FILE)
+
+
+def describe(
+    generation: Generation,
+    context: Context,
+    routing: Routing,
+    serving: ServingConfig,
+    verified: Verified,
+) -> dict[str, Any]:
+    """The manifest; errors are top-1, in [0, 1], on validation images."""
+    import keras  # not needed to read one
+    import tensorflow as tf
+
+    tree, step = generation.tree, generation.step
+    return {
+        "generation": generation.number,
+        "parent": generation.parent,
+        "classes": list(tree.classes),
+        "tree": tree,
+        "jobs": sorted({node.job for node in tree.nodes()}),
+        "data": {
+            **generation.settings["data"],
+            "name": context.source.name,
+            "fingerprint": context.catalogue.fingerprint(tree.classes),
+            "validation_images": len(
+                context.catalogue.indices("validation", tree.classes)
+            ),
+        },
+        "model": generation.settings["recipe"]["network"],
+        "routing": msgspec.to_builtins(routing),
+        "temperatures": _temperatures(tree, routing),
+        "serving": dataclasses.asdict(serving),
+        "validation_error": step.error_after,
+        "old_classes_validation_error_before": step.old_error_before,
+        "old_classes_validation_error_after": step.old_error_after,
+        "verified": dataclasses.asdict(verified),
+        "versions": {
+            "hierkeras": __version__,
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+        },
+        "exported_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def differences(
+    folder: epath.Path, routing: Routing, serving: Mapping[str, Any]
+) -> list[str]:
+    """How a version answers otherwise than is asked for.
+
+    Args:
+        folder: The version.
+        routing: How the tree is to answer.
+        serving: What it is to answer: the fields of a `ServingConfig`.
+
+    Returns:
+        Such as "contention 0 instead of 0.6"; nothing where the version does
+        not say how it answers, which `hierkeras.doctor` reports.
+    """
+    try:
+        raw = (folder / EXTRA / MANIFEST).read_bytes()
+        content = msgspec.json.decode(raw, type=_Answering)
+    except (OSError, ValueError, RecursionError):
+        return []
+    asked = {**msgspec.to_builtins(routing), **serving}
+    there = {**msgspec.to_builtins(content.routing), **content.serving}
+    used = {"rule", *routing.acting.uses, *serving}
+    called = {"rule": "routing"}  # as the flags are
+    return [
+        f"{called.get(name, name)} {there[name]} instead of {wanted}"
+        for name, wanted in asked.items()
+        if name in used and there.get(name) != wanted
+    ]
+
+
+class _Answering(msgspec.Struct):
+    """The part of a manifest that says how a version answers."""
+
+    routing: Routing
+    serving: dict[str, Any]
+
+
+def _temperatures(tree: nodes.Tree, routing: Routing) -> dict[str, float]:
+    """The temperature of the whole answer, and of each node by its name."""
+    return {
+        "answer": temperature(tree, routing.rule),
+        **{node.name: node.temperature for node in tree.nodes()},
+    }
+
+
+def card(content: dict[str, Any]) -> str:
+    """The model card of a manifest."""
+    tree, data = content["tree"], content["data"]
+    model, how = content["model"], msgspec.convert(content["routing"], Routing)
+    temperatures = content["temperatures"]
+    before = content["old_classes_validation_error_before"]
+    after = content["old_classes_validation_error_after"]
+    old = (
+        "This is the first generation."
+        if before is None
+        else f"On the classes known before, the step took it from "
+        f"{before:.1%} to {after:.1%}."
+    )
+    scores = (
+        "Probabilities, as the networks give them."
+        if set(temperatures.values()) == {1.0}
+        else "Probabilities, calibrated on those validation images: the "
+        f"temperature of the answer is {temperatures['answer']:g}."
+    )
+    return f"""# Generation {content["generation"]}
+
+## Model
+
+A tree of {len(content["jobs"])} {model["backbone"]} networks with
+{len(tree.leaves)} leaves and depth {tree.depth}, answering by
+{how.acting}; images of {model["image_size"]}x{model["image_size"]}
+pixels. Made with hierkeras {content["versions"]["hierkeras"]}, TensorFlow
+{content["versions"]["tensorflow"]} and Keras {content["versions"]["keras"]}.
+
+## Use
+
+It names one of the {len(content["classes"])} classes below for any image, also
+for one that shows none of them.
+
+## Data
+
+{data["name"]}, fingerprint {data["fingerprint"][:16]}.
+
+## Errors
+
+{content["validation_error"]:.1%} top-1 error on {data["validation_images"]}
+validation images, by which growth, routing and schedules were chosen;
+`python -m hierkeras.evaluate` tells the error on test images. {old}
+
+## Scores
+
+{scores}
+
+## Classes
+
+{", ".join(html.escape(printable(name)) for name in content["classes"])}
+"""

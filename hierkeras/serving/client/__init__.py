@@ -1,0 +1,1 @@
+"""Asking a served tree: on a server, or in this process."""

@@ -1,0 +1,1 @@
+"""The served tree as a graph: routing, weights, decoding, signatures."""

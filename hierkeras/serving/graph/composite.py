@@ -1,0 +1,186 @@
+"""The whole tree as one TensorFlow function, routed in the graph.
+
+The rows of a batch are sent to the nodes that they need. Each child's part of
+the graph is a function of its own, called under `tf.cond` if any row goes
+there, so that a node which no row needs costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from hierkeras.serving.graph.weights import Weights
+from hierkeras.training import sharing
+from hierkeras.tree import nodes, routing
+from hierkeras.tree.routing import Fork, Routing
+
+# Children of a branch are asked for in groups of so many, so that one among
+# many is found in few steps.
+_GROUP = 8
+
+
+class Below(NamedTuple):
+    """What some children of a branch answer for the rows sent to them.
+
+    Args:
+        places: int32 of shape (p, 2), row and column of each answer.
+        answers: float32 of shape (p,), the probabilities.
+        rows: int32 of shape (r, 1), rows whose leaf (see
+            `tree.routing.Routed`) is among these children's.
+        leaves: int32 of shape (r,), that leaf.
+    """
+
+    places: tf.Tensor
+    answers: tf.Tensor
+    rows: tf.Tensor
+    leaves: tf.Tensor
+
+
+class Composite:
+    """A tree's answer as operations of a TensorFlow graph.
+
+    Args:
+        tree: The tree.
+        models: Job id to network, from images in 0..255 to logits.
+        how: How rows travel down the tree.
+    """
+
+    def __init__(
+        self,
+        tree: nodes.Tree,
+        models: Mapping[str, keras.Model],
+        how: Routing,
+    ) -> None:
+        self.tree = tree
+        self._how = how
+        self._rule = how.acting
+        self._parts = sharing.parts(tree, models)
+        self.weights = Weights([part.model for part in self._parts.values()])
+        self._leaf_numbers = tree.leaf_numbers()
+
+    def __call__(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Answers for a batch of images.
+
+        Args:
+            images: uint8 of shape (n, size, size, 3).
+
+        Returns:
+            As in `tree.routing.Routed`: float32 probabilities of shape (n,
+            number of classes), whose rows sum to 1, and int32 leaves of
+            shape (n,).
+        """
+        root = self.tree.root
+        temperature = routing.temperature(self.tree, self._how.rule)
+
+        def run() -> tuple[tf.Tensor, tf.Tensor]:
+            answers, leaves = self._node(
+                root, {sharing.IMAGES: tf.cast(images, tf.float32)}
+            )
+            return routing.temper(answers, temperature, keras.ops), leaves
+
+        def nothing() -> tuple[tf.Tensor, tf.Tensor]:
+            return (
+                tf.zeros([0, len(root.classes)]),
+                tf.zeros([0], tf.int32),
+            )
+
+        return tf.cond(tf.shape(images)[0] > 0, run, nothing)
+
+    def _node(
+        self, node: nodes.Node, tensors: dict[str, tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        part = self._parts[node.name]
+        logits, *given = self.weights.call(
+            part.model, [tensors[key] for key in part.takes]
+        )
+        own = tf.nn.softmax(tf.cast(logits, tf.float32) / node.temperature)
+        count = tf.shape(own)[0]
+        if isinstance(node, nodes.Leaf):
+            return own, tf.fill([count], self._leaf_numbers[node.classes[0]])
+        tensors = {**tensors, **dict(zip(part.gives, given, strict=True))}
+        fork = Fork(node, own, keras.ops, tf.gather)
+        below = self._below(fork, tensors)
+        leaves = tf.zeros([count], tf.int32)
+        if self._rule.contention:  # else the one that is chosen always runs
+            leaves = fork.likely_leaves(self._leaf_numbers)
+        return (
+            tf.tensor_scatter_nd_update(
+                self._rule.rest(fork), below.places, below.answers
+            ),
+            tf.tensor_scatter_nd_update(leaves, below.rows, below.leaves),
+        )
+
+    def _below(self, fork: Fork, tensors: dict[str, tf.Tensor]) -> Below:
+        children = fork.branch.children
+        runs = self._rule.runs(fork)
+        needed = tf.reduce_any(runs, axis=0)
+
+        def child(k: int) -> Below:
+            node = children[k]
+            here = tf.where(runs[:, k])[:, 0]
+            sent = {
+                key: tf.gather(tensors[key], here)
+                for key in self._parts[node.name].passes
+            }
+            answers, leaves = self._node(node, sent)
+            answers = self._rule.joined(fork, k, here, answers)
+            goes = tf.gather(fork.chosen[:, k], here)
+            here = tf.cast(here, tf.int32)
+            return Below(
+                _places(here, fork.positions[k]),
+                tf.reshape(answers, [-1]),
+                tf.boolean_mask(here, goes)[:, tf.newaxis],
+                tf.boolean_mask(leaves, goes),
+            )
+
+        return _ask(child, range(len(children)), needed)
+
+
+def _ask(
+    child: Callable[[int], Below], children: Sequence[int], needed: tf.Tensor
+) -> Below:
+    """Asks those children, of consecutive numbers, that any row goes to."""
+    if len(children) == 1:
+        return child(children[0])
+    size = 1
+    while size * _GROUP < len(children):
+        size *= _GROUP
+    found = []
+    for start in range(0, len(children), size):
+        group = children[start : start + size]
+        # Not inlined: under a condition that is false, each operation of an
+        # inlined function would still be passed over one by one.
+        ask = tf.function(
+            functools.partial(_ask, child, group, needed),
+            autograph=False,
+            experimental_attributes={"_noinline": True},
+        )
+        found.append(
+            tf.cond(
+                tf.reduce_any(needed[group[0] : group[-1] + 1]), ask, _nobody
+            )
+        )
+    return Below(
+        *(tf.concat(each, axis=0) for each in zip(*found, strict=True))
+    )
+
+
+def _nobody() -> Below:
+    return Below(
+        tf.zeros([0, 2], tf.int32),
+        tf.zeros([0]),
+        tf.zeros([0, 1], tf.int32),
+        tf.zeros([0], tf.int32),
+    )
+
+
+def _places(rows: tf.Tensor, columns: Sequence[int]) -> tf.Tensor:
+    """Row and column of each entry of a block, row by row."""
+    pairs = tf.meshgrid(rows, np.asarray(columns, np.int32), indexing="ij")
+    return tf.reshape(tf.stack(pairs, axis=-1), [-1, 2])

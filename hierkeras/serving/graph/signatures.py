@@ -1,0 +1,203 @@
+"""The signatures of a served tree.
+
+    serving_default   image_bytes: string [n], JPEG, PNG, GIF, BMP or WebP
+    predict_images    images: uint8 [n, height, width, 3]
+    classify          inputs: string [n], tf.Example with `image/encoded`
+
+The first two answer with `classes` string [n, top], `scores` float32 [n, top],
+best first, and `path` string [n], the superclasses that hard routing takes,
+as in `root/root.2`; below a branch that contention keeps from running, the
+likely ones. `classify` answers with `classes` and `scores`, as
+TensorFlow Serving's Classification API wants.
+
+A class of score 0 is not named: hard routing gives one to every class that is
+not in the leaf taken.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import tensorflow as tf
+
+from hierkeras.data.images import crop_and_resize
+from hierkeras.serving.graph import decoding
+from hierkeras.serving.graph.composite import Composite
+from hierkeras.serving.graph.decoding import Decoded
+from hierkeras.tree import nodes
+
+SERVING_DEFAULT = "serving_default"
+PREDICT_IMAGES = "predict_images"
+CLASSIFY = "classify"
+# What TensorFlow Serving looks for (its servables/tensorflow/classifier.cc).
+CLASSIFY_METHOD = "tensorflow/serving/classify"
+EXAMPLE_IMAGE = "image/encoded"
+
+BadImages = Literal["error", "empty"]
+BAD_IMAGES: tuple[BadImages, ...] = get_args(BadImages)
+
+
+@dataclasses.dataclass(frozen=True)
+class ServingConfig:
+    """What a served tree answers, and what it refuses.
+
+    Args:
+        top: Most classes in an answer, at least 1.
+        max_pixels: Most pixels that an encoded image may have.
+        bad_images: `error`: a request with an image that cannot be decoded
+            fails and says which; `empty`: that row is answered with an empty
+            class of score 0, the others as ever.
+    """
+
+    top: int = 5
+    max_pixels: int = 50_000_000
+    bad_images: BadImages = "error"
+
+
+def save(
+    folder: str, composite: Composite, image_size: int, config: ServingConfig
+) -> None:
+    """Writes a tree as a SavedModel.
+
+    Args:
+        folder: Where; it must not exist or be empty.
+        composite: The tree.
+        image_size: Height and width, in pixels, that its networks take.
+        config: What it answers.
+    """
+    module = tf.Module()
+    module.weights = composite.weights.variables
+    tf.saved_model.save(
+        module,
+        folder,
+        signatures=_signatures(composite, image_size, config),
+        options=tf.saved_model.SaveOptions(save_debug_info=False),
+    )
+    updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(
+        folder
+    )
+    updater.replace_method_name(
+        signature_key=CLASSIFY, method_name=CLASSIFY_METHOD
+    )
+    updater.save()
+
+
+def _signatures(
+    composite: Composite, image_size: int, config: ServingConfig
+) -> dict[str, Callable]:
+    answer = tf.function(
+        lambda images: _answer(composite, images, config.top),
+        autograph=False,
+        input_signature=[
+            tf.TensorSpec([None, image_size, image_size, 3], tf.uint8)
+        ],
+    )
+
+    def of_encoded(encoded: tf.Tensor) -> dict[str, tf.Tensor]:
+        decoded = decoding.decode_rows(encoded, image_size, config.max_pixels)
+        if config.bad_images == "empty":
+            return _without_bad(answer(decoded.images), decoded)
+        with tf.control_dependencies([_refuse_bad(decoded, config)]):
+            images = tf.identity(decoded.images)
+        return answer(images)
+
+    def predict(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return of_encoded(image_bytes)
+
+    def predict_images(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return answer(crop_and_resize(images, image_size))
+
+    def classify(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        # An Example without an image is a bad row, not a bad request.
+        features = {EXAMPLE_IMAGE: tf.io.FixedLenFeature([], tf.string, "")}
+        encoded = tf.io.parse_example(inputs, features)[EXAMPLE_IMAGE]
+        answered = of_encoded(encoded)
+        return {name: answered[name] for name in ("classes", "scores")}
+
+    return {
+        SERVING_DEFAULT: _traced(
+            predict, tf.TensorSpec([None], tf.string, "image_bytes")
+        ),
+        PREDICT_IMAGES: _traced(
+            predict_images,
+            tf.TensorSpec([None, None, None, 3], tf.uint8, "images"),
+        ),
+        CLASSIFY: _traced(classify, tf.TensorSpec([None], tf.string, "inputs")),
+    }
+
+
+def _traced(
+    function: Callable[[tf.Tensor], dict[str, tf.Tensor]], spec: tf.TensorSpec
+) -> Callable:
+    return tf.function(
+        function, autograph=False, input_signature=[spec]
+    ).get_concrete_function()
+
+
+def _answer(
+    composite: Composite, images: tf.Tensor, top: int
+) -> dict[str, tf.Tensor]:
+    probabilities, leaves = composite(images)
+    tree = composite.tree
+    scores, columns = tf.math.top_k(
+        probabilities, k=min(top, len(tree.classes))
+    )
+    classes = tf.gather(tf.constant(tree.classes), columns)
+    return {
+        "classes": tf.where(scores > 0, classes, ""),
+        "scores": scores,
+        "path": tf.gather(tf.constant(paths(tree)), leaves),
+    }
+
+
+def to_example(encoded: bytes) -> bytes:
+    """A serialised tf.Example of an encoded image, as `classify` takes."""
+    feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded]))
+    features = tf.train.Features(feature={EXAMPLE_IMAGE: feature})
+    return tf.train.Example(features=features).SerializeToString()
+
+
+def paths(tree: nodes.Tree) -> list[str]:
+    """For each leaf the superclasses that lead to it, itself included."""
+    return [
+        "/".join(node.name for node in tree.path(leaf.name))
+        for leaf in tree.leaves
+    ]
+
+
+def _without_bad(
+    answer: dict[str, tf.Tensor], decoded: Decoded
+) -> dict[str, tf.Tensor]:
+    fine = tf.equal(decoded.problems, decoding.FINE)
+    return {
+        "classes": tf.where(fine[:, tf.newaxis], answer["classes"], ""),
+        "scores": tf.where(fine[:, tf.newaxis], answer["scores"], 0.0),
+        "path": tf.where(fine, answer["path"], ""),
+    }
+
+
+def _refuse_bad(decoded: Decoded, config: ServingConfig) -> tf.Operation:
+    bad = tf.where(tf.not_equal(decoded.problems, decoding.FINE))[:, 0]
+
+    def refuse() -> tf.Operation:
+        reasons = tf.constant(
+            [
+                "",
+                "is no JPEG, PNG, GIF, BMP or WebP image, or is cut off or "
+                "damaged",
+                f"has more than {config.max_pixels} pixels",
+            ]
+        )
+        message = tf.strings.join(
+            [
+                "row ",
+                tf.strings.as_string(bad[0]),
+                " of the request ",
+                tf.gather(reasons, tf.gather(decoded.problems, bad[0])),
+            ]
+        )
+        return tf.debugging.Assert(False, [message])
+
+    return tf.cond(tf.size(bad) > 0, refuse, tf.no_op)

@@ -1,0 +1,1 @@
+"""A server for a laptop and for tests, which answers as TF Serving does."""

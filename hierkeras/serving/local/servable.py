@@ -1,0 +1,397 @@
+"""One version of a model, loaded, which answers as TensorFlow Serving does.
+
+It runs in a session, as in TensorFlow Serving. Status codes and messages are
+those of its sources: predict_util.cc, classifier.cc, util.cc and
+saved_model_warmup_util.cc in servables/tensorflow/, and of cc/saved_model/
+util.cc in TensorFlow.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.framework import types_pb2
+from tensorflow.core.framework.tensor_pb2 import TensorProto
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+from tensorflow_serving.apis import (
+    classification_pb2,
+    input_pb2,
+    model_pb2,
+    predict_pb2,
+    prediction_log_pb2,
+)
+
+from hierkeras.serving.checks import warmup
+from hierkeras.serving.graph.signatures import CLASSIFY_METHOD, SERVING_DEFAULT
+
+_MAX_WARM_UP_RECORDS = 1000
+_PREDICT_METHODS = (
+    "tensorflow/serving/predict",
+    CLASSIFY_METHOD,
+    "tensorflow/serving/regress",
+)
+
+
+class ServingError(Exception):
+    """A request that is refused.
+
+    Args:
+        code: The status of the answer.
+        message: What is wrong with it.
+    """
+
+    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+    @classmethod
+    def of(cls, error: Exception) -> ServingError:
+        """What TensorFlow raised, as TensorFlow Serving would tell it."""
+        if isinstance(error, ServingError):
+            return error
+        if isinstance(error, tf.errors.OpError):
+            # Where Python rewrote the message, the original stands behind.
+            behind = error.__context__
+            original = (
+                behind if isinstance(behind, tf.errors.OpError) else error
+            )
+            return cls(_CODES[error.error_code], original.message)
+        damaged = isinstance(error, OSError)  # a graph that cannot be parsed
+        code = grpc.StatusCode.DATA_LOSS if damaged else grpc.StatusCode.UNKNOWN
+        return cls(code, str(error) or repr(error))
+
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class Servable:
+    """A SavedModel that answers requests.
+
+    Any number of threads may ask it at once.
+
+    Args:
+        path: The folder of the SavedModel.
+        version: Its number, which answers name.
+
+    Raises:
+        ServingError: If there is none.
+        Exception: Whatever TensorFlow raises if it cannot be loaded.
+    """
+
+    def __init__(self, path: str, version: int) -> None:
+        self.version = version
+        self._path = path
+        if not tf.saved_model.contains_saved_model(path):
+            raise ServingError(
+                grpc.StatusCode.NOT_FOUND,
+                "Could not find SavedModel .pb or .pbtxt at supplied export "
+                f"directory path: {path}",
+            )
+        config = tf.compat.v1.ConfigProto()
+        config.gpu_options.allow_growth = True
+        # Optimising a large tree's graph takes longer, at the first request
+        # of each signature, than a server for tests would gain by it.
+        config.graph_options.rewrite_options.disable_meta_optimizer = True
+        self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
+        try:
+            with self._session.graph.as_default():
+                meta_graph = tf.compat.v1.saved_model.loader.load(
+                    self._session, [tf.saved_model.SERVING], path
+                )
+        except BaseException:
+            self.close()
+            raise
+        self.signatures: Mapping[str, SignatureDef] = dict(
+            meta_graph.signature_def
+        )
+
+    def close(self) -> None:
+        """Frees what the model holds; nothing may be asked of it any more."""
+        self._session.close()
+
+    def warm_up(self) -> None:
+        """Runs the requests that were exported for it, if any.
+
+        Raises:
+            ServingError: If one is refused, or is none.
+            tf.errors.OpError: If they cannot be read.
+        """
+        path = os.path.join(self._path, "assets.extra", warmup.FILE)
+        if not tf.io.gfile.exists(path):
+            return
+        records = tf.data.TFRecordDataset(path).as_numpy_iterator()
+        for count, record in enumerate(records):
+            if count == _MAX_WARM_UP_RECORDS:
+                raise _invalid(
+                    "Number of warmup records exceeds the maximum "
+                    f"({_MAX_WARM_UP_RECORDS}) at {path}"
+                )
+            try:
+                log = prediction_log_pb2.PredictionLog.FromString(record)
+            except DecodeError:
+                raise _invalid(
+                    f"Failed to parse warmup record: {record!r} from {path}"
+                ) from None
+            kind = log.WhichOneof("log_type")
+            if kind == "predict_log":
+                self.predict(log.predict_log.request)
+            elif kind == "classify_log":
+                self.classify(log.classify_log.request)
+            elif kind is not None:
+                raise ServingError(
+                    grpc.StatusCode.UNIMPLEMENTED,
+                    f"Unsupported log_type for warmup: {kind}",
+                )
+
+    def predict(
+        self, request: predict_pb2.PredictRequest
+    ) -> predict_pb2.PredictResponse:
+        """Answers a request of the Predict API.
+
+        Args:
+            request: The request; which model it names does not matter here.
+
+        Raises:
+            ServingError: If it is refused.
+        """
+        name = request.model_spec.signature_name or SERVING_DEFAULT
+        if name not in self.signatures:
+            raise ServingError(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f'Serving signature key "{name}" not found.',
+            )
+        signature = self.signatures[name]
+        if signature.method_name not in _PREDICT_METHODS:
+            raise ServingError(
+                grpc.StatusCode.INTERNAL,
+                "Expected prediction signature method_name to be one of "
+                f"{{{', '.join(_PREDICT_METHODS)}}}. "
+                f"Was: {signature.method_name}",
+            )
+        feeds = _feeds(signature, request.inputs)
+        aliases = _wanted(signature, request.output_filter)
+        values = self._run(
+            feeds, [signature.outputs[alias].name for alias in aliases]
+        )
+        response = predict_pb2.PredictResponse(
+            model_spec=self._spec(request.model_spec)
+        )
+        for alias, value in zip(aliases, values, strict=True):
+            response.outputs[alias].CopyFrom(_to_proto(value))
+        return response
+
+    def classify(
+        self, request: classification_pb2.ClassificationRequest
+    ) -> classification_pb2.ClassificationResponse:
+        """Answers a request of the Classify API.
+
+        Args:
+            request: The request; which model it names does not matter here.
+
+        Raises:
+            ServingError: If it is refused.
+        """
+        signature = self._classify_signature(request.model_spec)
+        if "inputs" not in signature.inputs:
+            raise ServingError(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "No classification inputs found in SignatureDef: "
+                f"{str(signature).strip()}",
+            )
+        examples = _examples(request.input)
+        aliases = [a for a in ("classes", "scores") if a in signature.outputs]
+        if not aliases:
+            raise ServingError(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "Expected classification signature outputs to contain at "
+                'least one of "classes" or "scores". Signature was: '
+                f"{str(signature).strip()}",
+            )
+        values = self._run(
+            {signature.inputs["inputs"].name: examples},
+            [signature.outputs[alias].name for alias in aliases],
+        )
+        response = classification_pb2.ClassificationResponse(
+            model_spec=self._spec(request.model_spec)
+        )
+        _add_classifications(
+            response.result,
+            len(examples),
+            dict(zip(aliases, values, strict=True)),
+        )
+        return response
+
+    def _classify_signature(self, spec: model_pb2.ModelSpec) -> SignatureDef:
+        name = spec.signature_name or SERVING_DEFAULT
+        if name not in self.signatures:
+            raise _invalid(f"No signature was found with the name: {name}")
+        signature = self.signatures[name]
+        if signature.method_name != CLASSIFY_METHOD:
+            raise _invalid(
+                "Expected classification signature method_name to be "
+                f"{CLASSIFY_METHOD}. Was: {signature.method_name}"
+            )
+        if len(signature.inputs) != 1:
+            raise _invalid("Expected one input Tensor.")
+        if len(signature.outputs) not in (1, 2):
+            raise _invalid(
+                "Expected one or two output Tensors, found "
+                f"{len(signature.outputs)}"
+            )
+        return signature
+
+    def _spec(self, requested: model_pb2.ModelSpec) -> model_pb2.ModelSpec:
+        spec = model_pb2.ModelSpec(
+            name=requested.name,
+            signature_name=requested.signature_name or SERVING_DEFAULT,
+        )
+        spec.version.value = self.version
+        return spec
+
+    def _run(
+        self, feeds: dict[str, np.ndarray], names: list[str]
+    ) -> list[np.ndarray]:
+        try:
+            return self._session.run(names, feeds)
+        except tf.errors.OpError as error:
+            raise ServingError.of(error) from None
+        except ValueError as error:  # a shape that the input cannot have
+            raise _invalid(str(error)) from None
+
+
+def _feeds(
+    signature: SignatureDef, given: Mapping[str, TensorProto]
+) -> dict[str, np.ndarray]:
+    """The inputs of a Predict request by tensor name."""
+    if set(given) != set(signature.inputs):
+        raise _invalid(
+            f"input size does not match signature: {len(given)}!="
+            f"{len(signature.inputs)} len({_set(given)}) != "
+            f"len({_set(signature.inputs)}). Sent extra: "
+            f"{_set(set(given) - set(signature.inputs))}. Missing but "
+            f"required: {_set(set(signature.inputs) - set(given))}."
+        )
+    feeds = {}
+    for number, (alias, info) in enumerate(sorted(signature.inputs.items())):
+        try:
+            value = tf.make_ndarray(given[alias])
+        except (TypeError, ValueError, KeyError):
+            raise _invalid(f"tensor parsing error: {alias}") from None
+        if given[alias].dtype != info.dtype:
+            raise _invalid(
+                f"Expects arg[{number}] to be {_type(info.dtype)} but "
+                f"{_type(given[alias].dtype)} is provided"
+            )
+        feeds[info.name] = value
+    return feeds
+
+
+def _wanted(signature: SignatureDef, only: Sequence[str]) -> list[str]:
+    """The outputs that a Predict request asks for."""
+    for position, alias in enumerate(only):
+        if alias not in signature.outputs:
+            raise _invalid(
+                f"output tensor alias not found in signature: {alias} Outputs "
+                f"expected to be in the set {_set(signature.outputs)}."
+            )
+        if alias in only[:position]:
+            raise _invalid(f"duplicate output tensor alias: {alias}")
+    return list(only) or sorted(signature.outputs)
+
+
+def _to_proto(value: np.ndarray) -> TensorProto:
+    """A tensor in the field of its type, where clients look for it."""
+    shape = tf.TensorShape(value.shape).as_proto()
+    if value.dtype == np.float32:
+        return TensorProto(
+            dtype=types_pb2.DT_FLOAT,
+            tensor_shape=shape,
+            float_val=value.ravel(),
+        )
+    if value.dtype == object:
+        return TensorProto(
+            dtype=types_pb2.DT_STRING,
+            tensor_shape=shape,
+            string_val=value.ravel(),
+        )
+    return tf.make_tensor_proto(value)
+
+
+def _examples(given: input_pb2.Input) -> np.ndarray:
+    """The serialized examples of a Classify request."""
+    if given.WhichOneof("kind") == "example_list_with_context":
+        context = given.example_list_with_context.context.SerializeToString()
+        examples = [
+            context + example.SerializeToString()
+            for example in given.example_list_with_context.examples
+        ]
+    else:
+        examples = [
+            example.SerializeToString()
+            for example in given.example_list.examples
+        ]
+    if not examples:
+        raise _invalid("Input is empty.")
+    return np.array(examples, object)
+
+
+def _add_classifications(
+    result: classification_pb2.ClassificationResult,
+    count: int,
+    outputs: Mapping[str, np.ndarray],
+) -> None:
+    expected: dict[str, Any] = {"classes": object, "scores": np.float32}
+    for alias, value in outputs.items():
+        if value.ndim != 2:
+            raise _invalid(
+                "Expected Tensor shape: [batch_size num_classes] but got "
+                f"{list(value.shape)}"
+            )
+        if value.dtype != expected[alias]:
+            raise _invalid(
+                f"Expected {alias} Tensor of "
+                f"{'DT_STRING' if alias == 'classes' else 'DT_FLOAT'}. "
+                f"Got: {value.dtype}"
+            )
+        if len(value) != count:
+            raise _invalid(
+                f"Expected {alias} output batch size of {count}. "
+                f"Got: {len(value)}"
+            )
+    widths = [value.shape[1] for value in outputs.values()]
+    if len(set(widths)) > 1:
+        raise _invalid(
+            "Tensors class and score should match in dim_size(1). Got "
+            f"{widths[0]} vs. {widths[1]}"
+        )
+    for row in range(count):
+        classifications = result.classifications.add()
+        for column in range(widths[0]):
+            one = classifications.classes.add()
+            if "classes" in outputs:
+                one.label = outputs["classes"][row, column]
+            if "scores" in outputs:
+                one.score = outputs["scores"][row, column]
+
+
+def _type(number: int) -> str:
+    """The name of a DataType as TensorFlow's C++ writes it."""
+    try:
+        return types_pb2.DataType.Name(number).removeprefix("DT_").lower()
+    except ValueError:
+        return f"unknown type {number}"
+
+
+def _set(names: Any) -> str:
+    return f"{{{','.join(sorted(names))}}}"
+
+
+def _invalid(message: str) -> ServingError:
+    return ServingError(grpc.StatusCode.INVALID_ARGUMENT, message)

@@ -1,0 +1,75 @@
+"""Which fields fit each other, and the presets."""
+
+import pytest
+
+from hierkeras._errors import UsageError
+from hierkeras.recipe import fields, presets
+from hierkeras.recipe.recipe import check
+from hierkeras.recipe.resolve import Facts, resolve
+
+FACTS = Facts(num_images=27_000, num_classes=60, is_photos=True, side=256)
+
+
+def recipe_of(preset="photos", **changes):
+    changed = fields.changed(presets.preset(preset), changes)
+    return resolve(changed, FACTS)[0]
+
+
+@pytest.mark.parametrize("name", presets.NAMES)
+def test_every_preset_fits_and_says_what_it_is(name):
+    check(recipe_of(name))
+    about = presets.about(name)
+    assert about.splitlines()[0].endswith((".", ";"))
+    assert "rror" in about or "Cost" in about
+
+
+def test_an_unknown_preset_is_answered_with_the_valid_ones():
+    with pytest.raises(UsageError, match="photos, stream, exemplars, digits"):
+        presets.preset("phots")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"num_superclasses": 1}, "at least 2, or 0"),
+        ({"leaves": "beside"}, "needs leaves=after or leaves=together"),
+        ({"leaf_shrink": 0.5}, "leaf_shrink=0.5 exclude each other"),
+        ({"leaf_perturb": 0.1}, "leaf_perturb=0.1 exclude each other"),
+        ({"memory_per_class": 5}, "--recipe=exemplars"),
+        ({"backbone": "small_cn"}, "small_cnn"),
+        ({"width_multiplier": 2.0, "backbone": "resnet50_v2"}, "one width"),
+    ],
+)
+def test_what_would_be_ignored_or_is_impossible_is_refused(changes, said):
+    with pytest.raises(UsageError, match=said):
+        check(recipe_of(**changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"leaves": "beside", "partition_by": "spectral"},
+        {"leaves": "after", "leaf_shrink": 0.5},
+        {"leaves": "after", "memory_per_class": 5},
+        # Nothing is cloned: what is said of leaves does not matter.
+        {"increments": "flat", "leaf_shrink": 0.5, "memory_per_class": 5},
+    ],
+)
+def test_what_fits_is_taken(changes):
+    check(recipe_of(**changes))
+
+
+def test_the_paper_is_the_paper():
+    paper = presets.preset("paper")
+    assert paper.network.backbone == "alexnet"
+    assert paper.training.schedule == "adaptive"
+    assert paper.training.initial_learning_rate == 0.01
+    assert paper.training.samples_per_check == 30_000
+    assert paper.training.learning_rate_cuts == 2
+    assert paper.growth.compete_by == "error"
+    assert paper.growth.leaves == "beside"
+    assert paper.growth.partition_by == "spectral"
+    assert paper.growth.new_columns == "random"
+    assert paper.growth.confusion_counts == "hard"
+    assert (paper.growth.shrink, paper.growth.perturb) == (1, 0)
+    assert paper.routing.rule == "hard"

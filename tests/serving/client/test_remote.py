@@ -1,0 +1,121 @@
+"""The client asks a server, and says what is wrong if it has no answer."""
+
+import socket
+import threading
+import time
+
+import pytest
+
+from hierkeras._errors import UserError
+from hierkeras.serving.client import answers
+from hierkeras.serving.client import remote as remote_module
+from hierkeras.serving.client.answers import BadImage
+from hierkeras.serving.client.remote import RemoteModel
+from hierkeras.serving.local.server import Server
+from tests.serving.served_tree import encoded, publish
+
+
+def test_a_model_that_is_not_there_is_named(server):
+    model = RemoteModel(f"127.0.0.1:{server.port}", "plants", 20)
+    with pytest.raises(UserError, match=r"'plants' \(Servable not found"):
+        model.answer(encoded(1))
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return listening.getsockname()[1]
+
+
+@pytest.fixture
+def narrow(base_path):
+    """A server that takes requests of 16 KB."""
+    publish(base_path, 1)
+    address = ("127.0.0.1", 0)
+    running = Server(
+        "animals", str(base_path), *address, 4, print, max_message_bytes=2**14
+    )
+    running.start(0)
+    model = RemoteModel(f"127.0.0.1:{running.port}", "animals", 20)
+    yield model
+    model.close()
+    running.stop(0)
+
+
+def test_a_request_larger_than_a_server_takes_is_divided(narrow):
+    images = encoded(9, size=40)
+    assert len(images[0]) < 2**14 < sum(map(len, images))
+    large = encoded(1, size=100)
+    assert len(large[0]) > 2**14
+
+    *found, bad = answers.ask(narrow, images + large)
+
+    assert [answer.version for answer in found] == [1] * 9
+    assert isinstance(bad, BadImage)
+    assert "larger than what the server takes" in bad.reason
+    assert "--max_message_mb" in bad.reason
+    assert "\n" not in bad.reason
+
+
+def test_an_image_that_promises_too_many_pixels_is_refused(remote):
+    (image,) = encoded(1)
+    size = image.index(b"IHDR") + 4
+    huge = image[:size] + b"\0\0\xff\xff" * 2 + image[size + 8 :]
+    began = time.monotonic()
+    with pytest.raises(BadImage, match="pixels"):
+        remote.answer([huge])
+    assert time.monotonic() - began < 10
+
+
+def test_a_request_larger_than_any_is_not_sent(remote, monkeypatch):
+    monkeypatch.setattr(remote_module, "_MAX_IMAGE_BYTES", 1000)
+    with pytest.raises(BadImage, match="larger than a request can be"):
+        remote.answer([b"x" * 600] * 2)
+
+
+@pytest.mark.parametrize(
+    "server", ["", "nonsense", ":", "a b", "é:1", "[::", "x" * 5000, "\0:1"]
+)
+def test_a_server_of_a_hostile_name_is_an_error(server):
+    with pytest.raises(UserError) as caught:
+        RemoteModel(server, "animals", 0.2).answer(encoded(1))
+    assert "Traceback" not in str(caught.value)
+
+
+def test_a_server_that_is_not_there_is_named():
+    model = RemoteModel(f"127.0.0.1:{free_port()}", "animals", 20)
+    began = time.monotonic()
+    with pytest.raises(UserError, match="cannot reach 127"):
+        model.answer(encoded(1))
+    assert time.monotonic() - began < 15
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for_for_ever():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        model = RemoteModel(f"127.0.0.1:{port}", "animals", 0.5)
+        with pytest.raises(UserError, match=r"within 0\.5 s"):
+            model.answer(encoded(1))
+
+
+@pytest.mark.parametrize("size", [12, 400])
+def test_a_server_that_is_about_to_start_is_waited_for(base_path, size):
+    publish(base_path, 1)
+    port = free_port()
+    server = []
+
+    def start():
+        time.sleep(0.3)
+        server.append(
+            Server("animals", str(base_path), "127.0.0.1", port, 1, print)
+        )
+        server[0].start(0)
+
+    starting = threading.Thread(target=start)
+    starting.start()
+    try:
+        model = RemoteModel(f"127.0.0.1:{port}", "animals", 20)
+        # The larger one is more than gRPC keeps for a repetition unasked.
+        assert len(model.answer(encoded(1, size=size))) == 1
+    finally:
+        starting.join()
+        server[0].stop(0)
