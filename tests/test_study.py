@@ -9,11 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 from etils import epath
-from hierkeras.growth.plan import JobPlan
 
 from hierkeras._errors import UsageError
 from hierkeras.data import registry
 from hierkeras.data.source import DataConfig
+from hierkeras.growth.plan import JobPlan
 from hierkeras.models.registry import ModelConfig
 from hierkeras.training.spec import Leaves, Recipe
 
