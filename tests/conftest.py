@@ -5,10 +5,11 @@ import dataclasses
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from unittest import mock
@@ -62,6 +63,11 @@ class Outcome:
     status: int
     stdout: str
     stderr: str
+
+    @property
+    def imported(self) -> set[str]:
+        """What a run with `-X importtime` imported."""
+        return set(re.findall(r"\| +([\w.]+)$", self.stderr, re.M))
 
     def check_refused(self, status: int, *named: str) -> None:
         """A user's mistake: one line, which names what is wrong."""
@@ -142,6 +148,18 @@ def contents() -> Callable[[Path], dict[str, bytes | None] | None]:
     return read
 
 
+def write_images(folder: Path, numbers: Iterable[int], seed: int) -> None:
+    """Writes images of 8x8 random pixels, each named by its number."""
+    import numpy as np
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in numbers:
+        random = np.random.default_rng([seed, number])
+        pixels = random.integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+
+
 @dataclasses.dataclass(frozen=True)
 class GrownTree:
     """A work directory, the flags that grew it, and how that went."""
@@ -165,7 +183,7 @@ def digits_tree(run_binary, tmp_path_factory) -> GrownTree:
         "--flagfile=flags/digits.flags",
         "--max_epochs=2",
         "--width_multiplier=0.5",
-        "--max_old_class_regression=1",
+        "--set=max_old_class_regression=1",
         "--deterministic",
         f"--workdir={workdir}",
     )
@@ -179,24 +197,19 @@ def digits_tree(run_binary, tmp_path_factory) -> GrownTree:
 @pytest.fixture(scope="session")
 def photo_tree(run_main, tmp_path_factory) -> GrownTree:
     """Two classes of a folder of images, one of which cannot be read."""
-    from PIL import Image
-
     from hierkeras import increment
 
     root = tmp_path_factory.mktemp("photos")
-    for name, colour in (("bee", "yellow"), ("ant", "brown")):
-        folder = root / "images" / name
-        folder.mkdir(parents=True)
-        for number in range(8):
-            Image.new("RGB", (10, 8), colour).save(folder / f"{number}.png")
+    for seed, name in enumerate(("bee", "ant")):
+        write_images(root / "images" / name, range(8), seed)
     (root / "images" / "bee" / "broken.png").write_bytes(b"no image")
     flags = (
         f"--dataset=folder:{root / 'images'}",
         "--image_size=8",
         "--width_multiplier=0.5",
-        "--schedule=cosine",
         "--max_epochs=1",
         "--batch_size=4",
+        "--augment=none",
         "--noexport",
         f"--workdir={root / 'workdir'}",
     )

@@ -24,7 +24,8 @@ from hierkeras.tree.store import Store
 ROOT = Path(__file__).resolve().parent.parent
 _EPOCH = re.compile(r"^\[(.+)\] epoch (\d+)/(\d+): .+ images/s$")
 _ON = re.compile(r"^\[(.+)\] goes on after (?:epoch (\d+)|\d+ batches)")
-_STEP = re.compile(r"^generation \d+: ")
+_STEP = re.compile(r"^generation \d+ is there$")
+_CHOSEN = re.compile(r"^chosen for ")
 # It tidies up after a parent of workers that was killed.
 _PYTHON = re.compile(r".*resource_tracker|  warnings\.warn\('resource_tracker")
 
@@ -198,7 +199,7 @@ class Victim:
 def doing(said: str) -> str:
     """What an increment was doing, as far as it has said."""
     lines = said.splitlines()
-    if not lines:
+    if not lines or _CHOSEN.match(lines[-1]):
         return "start-up, or a first epoch after it"
     if found := _EPOCH.match(lines[-1]):
         if found[2] == found[3]:
@@ -209,7 +210,7 @@ def doing(said: str) -> str:
 
 def complaints(said: str) -> list[str]:
     """The lines that tell of no progress, less what Python itself says."""
-    known = (_EPOCH, _ON, _STEP, _PYTHON)
+    known = (_CHOSEN, _EPOCH, _ON, _STEP, _PYTHON)
     return [
         line
         for line in said.splitlines()

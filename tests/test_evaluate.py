@@ -53,9 +53,8 @@ def test_table_3_counts_what_a_trained_branch_starts_from(tmp_path, run_main):
     workdir = f"--workdir={tmp_path / 'workdir'}"
     grown = run_main(
         increment, "--dataset=digits", "--class_batches=4,4", workdir,
-        "--image_size=8", "--width_multiplier=0.5", "--schedule=cosine",
-        "--max_epochs=1", "--growth=clone",
-        "--num_superclasses=2", "--noexport",
+        "--width_multiplier=0.5", "--max_epochs=1", "--leaves=together",
+        "--noexport",
     )  # fmt: skip
     assert grown.status == 0, grown.stderr
 
@@ -169,7 +168,31 @@ def test_a_tree_that_is_not_there_is_refused(digits_tree, run_main):
     outcome = run_main(
         evaluate, f"--workdir={digits_tree.workdir}", "--generation=3"
     )
-    outcome.check_refused(1, "--generation=3", str(digits_tree.workdir))
+    outcome.check_refused(
+        1, "--generation=3", f"{digits_tree.workdir} has 1, 2"
+    )
+
+
+def test_after_a_roll_back_later_trees_can_still_be_asked_for(
+    digits_tree, run_main, tmp_path
+):
+    workdir = tmp_path / "workdir"
+    skipped = shutil.ignore_patterns("serving", "tensorboard")
+    shutil.copytree(digits_tree.workdir, workdir, ignore=skipped)
+    (workdir / "LATEST").write_text("000001\n")
+
+    def found(*arguments):
+        return run_main(
+            evaluate, f"--workdir={workdir}", "--format=json", *arguments
+        )
+
+    for arguments, number, classes in (([], 1, 6), (["--generation=2"], 2, 10)):
+        outcome = found(*arguments)
+        assert outcome.status == 0, outcome.stderr
+        evaluated = json.loads(outcome.stdout)
+        assert evaluated["generation"] == number
+        assert evaluated["num_classes"] == classes
+    found("--generation=3").check_refused(1, "--generation=3", "has 1, 2; give")
 
 
 def test_an_empty_work_directory_is_refused(run_main, tmp_path):

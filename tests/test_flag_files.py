@@ -7,8 +7,9 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from hierkeras import _training_flags, increment
-from hierkeras.models.registry import BACKBONES
+from hierkeras import _recipe_flags, increment
+from hierkeras.recipe import compose
+from hierkeras.recipe.resolve import Facts
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted((ROOT / "flags").glob("*"))
@@ -40,14 +41,16 @@ def test_every_flag_is_one_of_the_increment(file):
     assert set(named) <= known
 
 
-def test_the_values_make_a_model_and_a_recipe(file):
+def test_the_values_make_a_recipe(file):
     with flagsaver.flagsaver():
         assert flags.FLAGS(["increment", f"--flagfile={file}"]) == ["increment"]
-        model = _training_flags.model_config()
-        recipe = _training_flags.recipe(is_photos=True)
+        asked = _recipe_flags.asked()
         workdir = flags.FLAGS.workdir
-    assert model.backbone in BACKBONES
-    assert recipe.initial_learning_rate > 0
+    assert asked.preset  # each begins where a name says
+    about = Facts(30_000, 60, is_photos=True, side=64)
+    composed = compose.compose(asked, None, "photos").resolved(about)
+    given = {n for n, where in composed.sources.items() if where == "given"}
+    assert given == set(asked.changes)
     assert workdir == f"runs/{file.stem}"
 
 

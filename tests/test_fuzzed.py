@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 import hierkeras
 from hierkeras import evaluate, export, increment, predict, serve
+from hierkeras._errors import UsageError
+from hierkeras.recipe import fields
 from hierkeras.training import startup
 
 # Each ends with an error before TensorFlow starts, whatever one more flag is.
@@ -98,6 +100,27 @@ def test_any_value(run_main, binary, data):
     check_ends_well(run_main(binary, *BINARIES[binary], f"--{name}={value}"))
 
 
+@pytest.mark.parametrize("binary", [increment, evaluate, export])
+@given(data=st.data())
+def test_any_field_set_to_anything(run_main, binary, data):
+    name = data.draw(st.sampled_from([*fields.fields(), "", "x", "\0"]))
+    sign = data.draw(st.sampled_from(["=", "", "==", " = "]))
+    value = data.draw(st.one_of(st.sampled_from(HOSTILE), st.text()))
+    check_ends_well(
+        run_main(binary, *BINARIES[binary], f"--set={name}{sign}{value}")
+    )
+
+
+@pytest.mark.parametrize("name", fields.fields())
+def test_a_hostile_value_of_a_field_is_valid_or_told(name):
+    field = fields.find(name)
+    for value in HOSTILE:
+        try:
+            field.parse(value)
+        except UsageError as error:
+            assert field.valid in str(error)
+
+
 OUT_OF_BOUNDS = {
     "width_multiplier": ("nan", "inf", "0", "-1", "1e308"),
     "dropout": ("nan", "1", "-0.1"),
@@ -109,19 +132,28 @@ OUT_OF_BOUNDS = {
     "learning_rate_cut_factor": ("nan", "inf", "0.5"),
     "validation_fraction": ("nan", "inf", "-0.1", "0.9"),
     "test_fraction": ("nan", "-0.1"),
+    "significance": ("nan", "-0.1", "1.1"),
+    "min_gain_per_doubling": ("nan", "-0.1", "1.1"),
+    "flat_share": ("nan", "inf", "0", "-1"),
+    "leaf_share": ("nan", "inf", "0", "-1"),
+    "refine_share": ("nan", "inf", "0", "-1"),
+    "shrink": ("nan", "0", "1.1"),
+    "perturb": ("nan", "-0.1", "1.1"),
+    "leaf_shrink": ("nan", "0", "1.1"),
+    "leaf_perturb": ("nan", "-0.1", "1.1"),
+    "flat_distillation": ("nan", "inf", "-1"),
     "max_old_class_regression": ("nan", "2"),
-    "image_size": ("0", "-1", str(10**9)),
-    "batch_size": ("0", str(10**12)),
-    "max_epochs": ("0", str(10**30)),
-    "flat_epochs": ("-1", str(10**30)),
-    "joint_epochs": ("-1", str(10**30)),
+    "image_size": ("-1", str(10**9)),
+    "batch_size": ("-1", str(10**12)),
+    "max_epochs": ("-1", "0.5", str(10**30)),
     "samples_per_check": ("0", str(10**30)),
     "validation_samples": ("0", str(10**30)),
     "patience": ("0", str(10**30)),
     "learning_rate_cuts": ("-1", str(10**30)),
     "min_classes_to_clone": ("-1", "1", str(10**30)),
     "num_superclasses": ("-1", "1", str(10**30)),
-    "leaf_capacity": ("nan", "inf", "0.5", "5"),
+    "memory_per_class": ("-1", str(10**30)),
+    "leaf_layers": ("-1", str(10**30)),
     "seed": ("-1", str(2**32)),
     "class_seed": ("-2", str(10**30)),
     "num_workers": ("-1", str(10**9)),
@@ -137,14 +169,22 @@ OUT_OF_BOUNDS = {
 
 @pytest.mark.parametrize("name", OUT_OF_BOUNDS)
 def test_a_number_out_of_bounds_is_a_usage_error(run_main, tmp_path, name):
-    for value in OUT_OF_BOUNDS[name]:
-        outcome = run_main(
-            increment,
-            f"--workdir={tmp_path / 'new'}",
-            "--dataset=digits",
-            f"--{name}={value}",
-        )
-        outcome.check_refused(2, name)
+    # A field is reached by --set, whether it has a flag of its own or not.
+    ways = [name] if name in names(increment) else []
+    if field := fields.fields().get(name):
+        ways.append(f"set={name}")
+    assert ways
+    for way in ways:
+        for value in OUT_OF_BOUNDS[name]:
+            outcome = run_main(
+                increment,
+                f"--workdir={tmp_path / 'new'}",
+                "--dataset=digits",
+                f"--{way}={value}",
+            )
+            outcome.check_refused(2, name)
+            if field and (name, value) != ("num_superclasses", "1"):
+                assert f"takes {field.valid}. " in outcome.stderr
 
 
 def test_every_number_has_bounds():
@@ -155,6 +195,12 @@ def test_every_number_has_bounds():
                     continue  # refused where it is more than there are
                 assert flag.parser.lower_bound is not None, flag.name
                 assert flag.parser.upper_bound is not None, flag.name
+    numbers = {
+        name
+        for name, field in fields.fields().items()
+        if not field.values and field.valid
+    }
+    assert numbers <= OUT_OF_BOUNDS.keys()
 
 
 FLAG_FILES = {

@@ -22,17 +22,13 @@ from hypothesis import strategies as st
 
 from hierkeras import evaluate, export, increment
 from hierkeras._errors import UserError
-from hierkeras.growth import settings as recorded
+from hierkeras.recipe import remembered
 from hierkeras.training import results
 from hierkeras.tree import generation as generations
 from hierkeras.tree.generation import Generation
 from hierkeras.tree.store import Store
 
-BINARIES = {
-    evaluate: (),
-    export: (),
-    increment: ("--flagfile=flags/digits.flags", "--width_multiplier=0.5"),
-}
+BINARIES = (evaluate, export, increment)
 LONG = 10**30
 
 
@@ -70,8 +66,8 @@ def forge(path, change):
 
 
 def check_refused(run_main, store, *named):
-    for binary, arguments in BINARIES.items():
-        outcome = run_main(binary, *arguments, f"--workdir={store.root}")
+    for binary in BINARIES:
+        outcome = run_main(binary, f"--workdir={store.root}")
         assert outcome.status in (1, 2), (binary, outcome)
         outcome.check_refused(outcome.status, *named)
 
@@ -79,8 +75,8 @@ def check_refused(run_main, store, *named):
 def read_whole(store):
     """Reads the generation as the binaries do."""
     found = store.read(2)
-    recorded.data_config(found)
-    results.check_jobs(store, found, recorded.image_size(found))
+    recorded = remembered.read(found)
+    results.check_jobs(store, found, recorded.recipe.network.image_size)
 
 
 def test_forging_alone_is_not_noticed(grown, generation):
@@ -162,8 +158,16 @@ def child(raw):
     return root(raw)["children"][0]
 
 
-def model(raw):
-    return raw["settings"]["model"]
+def recipe(raw):
+    return raw["settings"]["recipe"]
+
+
+def network(raw):
+    return recipe(raw)["network"]
+
+
+def routing(raw):
+    return recipe(raw)["routing"]
 
 
 def data(raw):
@@ -219,26 +223,38 @@ FORGED = {
     ].update(classes=["x"]),
     "a use of a path": lambda raw: raw["step"]["jobs"][0].update(job="../x"),
     "no settings": lambda raw: raw.update(settings={}),
-    "no model": lambda raw: raw["settings"].pop("model"),
-    "no backbone": lambda raw: model(raw).pop("backbone"),
+    "no recipe": lambda raw: raw["settings"].pop("recipe"),
+    "no preset": lambda raw: raw["settings"].pop("preset"),
+    "no kind": lambda raw: raw["settings"].pop("kind"),
     "one setting more": lambda raw: raw["settings"].update(colour="red"),
-    "one model setting more": lambda raw: model(raw).update(colour="red"),
+    "one section more": lambda raw: recipe(raw).update(colour={}),
+    "one network setting more": lambda raw: network(raw).update(colour="red"),
     "one data setting more": lambda raw: data(raw).update(colour="red"),
-    "an image size of text": lambda raw: model(raw).update(image_size="64"),
-    "an image size below 1": lambda raw: model(raw).update(image_size=-1),
-    "an image size of half": lambda raw: model(raw).update(image_size=8.5),
-    "a huge image size": lambda raw: model(raw).update(image_size=10**9),
-    "another image size": lambda raw: model(raw).update(image_size=16),
-    "an unknown backbone": lambda raw: model(raw).update(backbone="../x"),
-    "no width": lambda raw: model(raw).update(width_multiplier=0),
-    "an unknown rule": lambda raw: raw["settings"]["routing"].update(rule="x"),
-    "no beam": lambda raw: raw["settings"]["routing"].update(beam_width=0),
-    "a huge beam": lambda raw: raw["settings"]["routing"].update(
-        beam_width=2**62
+    "an image size of text": lambda raw: network(raw).update(image_size="64"),
+    "an image size below 1": lambda raw: network(raw).update(image_size=-1),
+    "an image size of half": lambda raw: network(raw).update(image_size=8.5),
+    "a huge image size": lambda raw: network(raw).update(image_size=10**9),
+    "another image size": lambda raw: network(raw).update(image_size=16),
+    "an unknown backbone": lambda raw: network(raw).update(backbone="../x"),
+    "no width": lambda raw: network(raw).update(width_multiplier=0),
+    "a recipe of a list": lambda raw: raw["settings"].update(recipe=[1]),
+    "a batch below 1": lambda raw: recipe(raw)["training"].update(
+        batch_size=-1
     ),
-    "a contention above 1": lambda raw: raw["settings"]["routing"].update(
-        contention=2
+    "a rate of text": lambda raw: recipe(raw)["training"].update(
+        initial_learning_rate="0.1"
     ),
+    "an unknown growth": lambda raw: recipe(raw)["growth"].update(
+        increments="x"
+    ),
+    "fields that do not fit": lambda raw: recipe(raw)["growth"].update(
+        leaves="together", memory_per_class=5, increments="clone"
+    ),
+    "no pixels": lambda raw: recipe(raw)["serving"].update(max_pixels=0),
+    "an unknown rule": lambda raw: routing(raw).update(rule="x"),
+    "no beam": lambda raw: routing(raw).update(beam_width=0),
+    "a huge beam": lambda raw: routing(raw).update(beam_width=2**62),
+    "a contention above 1": lambda raw: routing(raw).update(contention=2),
     "settings of a list": lambda raw: raw.update(settings=[1]),
     "data of a list": lambda raw: raw["settings"].update(data=[1]),
     "a class list of text": lambda raw: data(raw).update(class_list="x"),
@@ -257,9 +273,7 @@ def test_a_forged_generation_is_refused(run_main, grown, generation, change):
 @pytest.mark.parametrize("dataset", ["x", "folder:/nowhere", "npz:.", ""])
 def test_a_forged_data_set_is_refused(run_main, grown, generation, dataset):
     forge(generation, lambda raw: data(raw).update(dataset=dataset))
-    for binary in (evaluate, export):
-        outcome = run_main(binary, f"--workdir={grown.root}")
-        outcome.check_refused(outcome.status)
+    check_refused(run_main, grown)
 
 
 def paths(value, here=()):
@@ -402,8 +416,9 @@ def spec_of(folder):
 
 
 FORGED_JOBS = {
-    "another spec": lambda raw: raw["spec"].update(seed=7),
-    "a path": lambda raw: raw["spec"]["initial"].update(job="../x"),
+    "another spec": lambda raw: raw["spec"]["training"].update(seed=7),
+    "a path": lambda raw: raw["spec"]["start"].update(parent="../x"),
+    "an unknown start": lambda raw: raw["spec"]["start"].update(kind="x"),
     "classes of numbers": lambda raw: raw["spec"].update(classes=[1]),
     "NaN": lambda raw: raw["measured"].update(loss="NaN"),
     "no spec": lambda raw: raw.pop("spec"),

@@ -14,8 +14,8 @@ import pytest
 from hierkeras import increment
 from hierkeras.tree.store import Store
 
-DIGITS = ("--dataset=digits", "--image_size=8")
-WIDER = ("--leaf_capacity=1.5", "--clone_from=flat")
+# With these the data set chooses nothing, of which a line would tell.
+DIGITS = ("--dataset=digits", "--image_size=8", "--augment=none")
 
 
 def test_digits_grow_in_two_steps(digits_tree):
@@ -24,10 +24,19 @@ def test_digits_grow_in_two_steps(digits_tree):
     assert tree.classes == tuple("0123456789")
     assert tree.depth == 2
     progress, result = digits_tree.outcome.stderr, digits_tree.outcome.stdout
+    assert progress.startswith("chosen for 1,559 training images, not mirrored")
     assert "[root first] epoch 2/2: loss" in progress
     assert "generation 2: 4 new classes, validation error" in result
     assert "root received 6, 7, 8, 9: clone" in result
     assert result.endswith("2 steps done\n")
+
+
+def test_a_step_is_summed_up_once_and_not_among_the_progress(digits_tree):
+    progress, result = digits_tree.outcome.stderr, digits_tree.outcome.stdout
+    assert result.count("images swept") == 2
+    assert "images swept" not in progress
+    for number in (1, 2):
+        assert progress.count(f"generation {number} is there\n") == 1
 
 
 def test_each_step_calibrates_its_tree(digits_tree):
@@ -54,8 +63,8 @@ def test_run_again_it_trains_nothing_and_says_so(
 
 
 def test_a_work_directory_remembers_its_data_set(digits_tree, run_main):
-    flags = [f for f in digits_tree.flags if not f.startswith("--flagfile")]
-    outcome = run_main(increment, *flags, "--image_size=8", "--format=json")
+    workdir = f"--workdir={digits_tree.workdir}"
+    outcome = run_main(increment, workdir, "--format=json")
     assert json.loads(outcome.stdout) == {
         "message": "nothing new: the tree knows every class asked for",
         "generation": 2,
@@ -71,8 +80,7 @@ def test_four_batches_make_a_deep_tree(run_main, tmp_path):
         increment,
         "--flagfile=flags/digits.flags",
         "--class_batches=3,3,2,2",
-        "--growth=clone",
-        "--refine_branches=head",
+        "--set=refine_branches=head",
         "--width_multiplier=0.5",
         "--max_epochs=1",
         f"--workdir={tmp_path}",
@@ -123,31 +131,22 @@ def test_too_many_unreadable_images_end_the_step(
             2,
             ["--num_superclasses=4", "6 classes", "--growth=flat"],
         ),
-        ([*DIGITS, "--num_superclasses=1"], 2, ["--num_superclasses=1"]),
+        ([*DIGITS, "--num_superclasses=1"], 2, ["num_superclasses=1"]),
+        ([*DIGITS, "--validation_fraction=0"], 2, ["--validation_fraction=0"]),
         (
-            [*DIGITS, "--partition_by=predicted_error"],
+            [*DIGITS, "--set=partition_by=predicted_error"],
             2,
-            ["--partition_by=predicted_error", "--confusion_from=flat"],
+            ["partition_by=predicted_error", "leaves=after or"],
         ),
         (
-            [*DIGITS, "--leaf_capacity=1.5"],
+            [*DIGITS, "--leaves=together", "--set=leaf_shrink=0.5"],
             2,
-            ["--leaf_capacity=1.5", "--clone_from=flat"],
+            ["leaves=together", "leaf_shrink=0.5", "leaves=after"],
         ),
         (
-            [*DIGITS, *WIDER, "--leaf_layers=2"],
+            [*DIGITS, "--leaves=together", "--memory_per_class=5"],
             2,
-            ["--leaf_capacity=1.5", "--leaf_layers=2"],
-        ),
-        (
-            [*DIGITS, *WIDER, "--image_size=79", "--backbone=alexnet"],
-            2,
-            ["--leaf_capacity=1.5: A trained alexnet", "small_cnn, small_r"],
-        ),
-        (
-            [*DIGITS, "--joint_epochs=3", "--leaf_epochs=2"],
-            2,
-            ["--joint_epochs=3", "--leaf_epochs=2"],
+            ["leaves=together", "memory_per_class=5", "--recipe=exemplars"],
         ),
         ([*DIGITS, "--class_batches=6,5"], 2, ["6,5", "11", "10"]),
         ([*DIGITS, "--class_batches=6,x"], 2, ["--class_batches", "6,x"]),
@@ -189,11 +188,22 @@ def test_a_class_with_too_few_images_is_named(
 @pytest.mark.parametrize(
     ("changed", "named"),
     [
-        (["--backbone=small_resnet"], ["--backbone", "small_cnn"]),
-        (["--image_size=16"], ["--image_size", "8", "16"]),
-        (["--width_multiplier=1"], ["--width_multiplier", "0.5"]),
-        (["--validation_fraction=0.2"], ["--validation_fraction", "0.05"]),
-        (["--dataset=folder:{photos}"], ["--dataset", "digits", "folder"]),
+        (
+            ["--backbone=small_resnet"],
+            ["with backbone=small_cnn. Received: small_resnet"],
+        ),
+        (["--image_size=16"], ["with image_size=8. Received: 16"]),
+        (["--width_multiplier=1"], ["with width_multiplier=0.5. Received: 1"]),
+        (["--set=dropout=0.3"], ["with dropout=unset. Received: 0.3"]),
+        (
+            ["--validation_fraction=0.2"],
+            ["with validation_fraction=0.05. Received: 0.2"],
+        ),
+        (["--test_fraction=0.2"], ["with test_fraction=0.1. Received: 0.2"]),
+        (
+            ["--dataset=folder:{photos}"],
+            ["with dataset=digits. Received: folder"],
+        ),
         (["--class_list={six}", "--class_batches="], ["4 of the 10", "'6'"]),
     ],
 )

@@ -28,7 +28,7 @@ FLAGS = (
     "--flagfile=flags/digits.flags",
     "--deterministic",
     "--width_multiplier=0.5",
-    "--max_old_class_regression=1",
+    "--set=max_old_class_regression=1",
 )
 STREAM = (*FLAGS, "--max_epochs=3", "--class_batches=4,3,3", "--noexport")
 
@@ -95,16 +95,15 @@ def check_served(run_binary, tmp_path):
 
 def answers(workdir: Path) -> dict[str, np.ndarray]:
     """What each node of the latest tree answers for the test images."""
-    from hierkeras.growth import settings
+    from hierkeras.recipe import remembered
     from hierkeras.training.context import Context, ContextConfig
     from hierkeras.training.predictor import Predictor
 
     latest = Store(workdir).latest()
+    recorded = remembered.read(latest)
     context = Context(
         ContextConfig(
-            str(workdir),
-            settings.data_config(latest),
-            settings.image_size(latest),
+            str(workdir), recorded.data, recorded.recipe.network.image_size
         )
     )
     indices = context.catalogue.indices("test", latest.tree.classes)

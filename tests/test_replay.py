@@ -49,7 +49,6 @@ class Digits:
             f"--dataset=folder:{self.folder}",
             "--image_size=8",
             "--width_multiplier=0.5",
-            "--schedule=cosine",
             "--max_epochs=1",
             f"--batch_size={BATCH_SIZE}",
             "--growth=flat",
@@ -125,14 +124,14 @@ def test_few_exemplars_are_made_up_for_unless_it_is_forbidden(digits, grown):
     def remedies(replay):
         job = replay.store.latest().tree.root.job
         spec = results.read(replay.store, job).spec
-        return spec.recipe.balanced_softmax, spec.teacher is not None
+        return spec.training.balanced_softmax, spec.start.distillation
 
-    assert remedies(digits) == (True, True)
-    no = ["--balanced_softmax=false", "--flat_distillation=0"]
+    assert remedies(digits) == (True, 1.0)
+    no = ["--set=balanced_softmax=false", "--set=flat_distillation=0"]
     for name, arguments, expected in (
         # Old classes have exemplars, whatever is kept now.
-        ("4", [], (True, True)),
-        ("5", ["--memory_per_class=5", *no], (False, False)),
+        ("4", ["--memory_per_class=0"], (True, 1.0)),
+        ("5", ["--memory_per_class=5", *no], (False, 0.0)),
     ):
         grown.add(name)
         outcome = grown.increment(*arguments)
@@ -144,7 +143,7 @@ def test_what_is_no_exemplar_may_be_deleted(grown):
     before = grown.store.latest()
     grown.forget(before.step.exemplars)
 
-    again = grown.increment("--memory_per_class=5", "--relearn")
+    again = grown.increment("--relearn")
     grown.add("4")
     third = grown.increment("--memory_per_class=3")
 
@@ -169,7 +168,7 @@ def test_an_exemplar_that_vanished_is_a_change(grown):
     (grown.folder / gone).unlink()
     images = len(grown.keys("validation", "0"))
 
-    outcome = grown.increment("--relearn", "--memory_per_class=5")
+    outcome = grown.increment("--relearn")
 
     assert outcome.status == 0, outcome.stderr
     assert json.loads(outcome.stdout)["changed_classes"] == [
@@ -185,7 +184,7 @@ def test_an_exemplar_that_vanished_is_a_change(grown):
 def test_workers_train_on_exemplars_too(grown):
     grown.add("4")
 
-    outcome = grown.increment("--executor=process", "--memory_per_class=5")
+    outcome = grown.increment("--executor=process")
 
     assert outcome.status == 0, outcome.stderr
     (use,) = grown.store.latest().step.jobs

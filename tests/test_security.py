@@ -106,7 +106,7 @@ def grown(hostile, run_main):
     flags = (
         f"--workdir={folder / 'workdir'}",
         f"--dataset=npz:{folder / 'images.npz'}",
-        *("--image_size=8", "--width_multiplier=0.5", "--schedule=cosine"),
+        *("--image_size=8", "--width_multiplier=0.5"),
         *("--max_epochs=1", "--batch_size=16", "--growth=flat", "--noexport"),
     )
     half = len(names) // 2
@@ -165,7 +165,7 @@ def test_names_are_served_as_they_are(grown, hostile, run_main):
             export,
             f"--workdir={workdir}",
             "--force",
-            f"--top={len(hostile[1])}",
+            f"--set=top={len(hostile[1])}",
         )
     )
     photo = workdir.parent / "a\x1b[31m.png"

@@ -16,6 +16,8 @@ import msgspec
 from hierkeras._errors import UsageError
 from hierkeras.recipe.recipe import Recipe
 
+_UNSET = "unset"
+
 
 @dataclasses.dataclass(frozen=True)
 class Field:
@@ -47,8 +49,11 @@ class Field:
         Raises:
             UsageError: If it means none that is valid.
         """
+        word = text.strip()
         try:
-            value = msgspec.convert(text.strip(), self.kind, strict=False)
+            # msgspec's word for no value is null.
+            word = {_UNSET: "null", "null": _UNSET}.get(word, word)
+            value = msgspec.convert(word, self.kind, strict=False)
         except msgspec.ValidationError:
             raise UsageError(
                 f"{self.flag or self.name} takes {self.valid}. "
@@ -121,7 +126,7 @@ def as_text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if value is None:
-        return "unset"
+        return _UNSET
     return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 

@@ -108,8 +108,9 @@ def check_same(
     for name, before, now in changes:
         if before != now:
             raise UserError(
-                f"work directory {workdir} was grown with {name}={before}. "
-                f"Received: {now}; give {name} as before, or another "
+                f"work directory {workdir} was grown with "
+                f"{name}={fields.as_text(before)}. Received: "
+                f"{fields.as_text(now)}; give {name} as before, or another "
                 "--workdir"
             )
     check_classes(latest, source, workdir)

@@ -1,0 +1,122 @@
+"""The trainings that each named recipe asks for, written out by hand.
+
+Six digits and then four by `python -m hierkeras.increment --recipe=NAME`. The
+classes of leaves depend on what is confused: only their union is told here.
+"""
+
+import shutil
+
+import pytest
+
+from hierkeras import increment
+from hierkeras.recipe import presets
+from hierkeras.training import results
+from hierkeras.tree.store import Store
+
+FLAGS = (
+    "--dataset=digits",
+    "--class_batches=6,4",
+    *("--backbone=small_cnn", "--image_size=8", "--width_multiplier=0.25"),
+    *("--max_epochs=5", "--batch_size=64", "--noexport"),
+)
+# Every one of them may grow a tree from 40 classes on.
+TREE = ("--min_classes_to_clone=2", "--num_superclasses=2")
+# An epoch of the adaptive schedule is a stretch of so many images.
+SHORT = ("--set=samples_per_check=192", "--set=validation_samples=32")
+
+OLD, ALL = tuple("012345"), tuple("0123456789")
+FIRST = ("root first", "scratch", 5, OLD)
+LEAF = "of a superclass"
+
+
+def cloned_leaves(kind, epochs):
+    return [(f"root.{k} leaf", kind, epochs, LEAF) for k in (1, 2)]
+
+
+# Algorithm 1: the flat increment, and beside it leaves from the old leaf.
+ALGORITHM_1 = [("root flat", "flat", 5, ALL), *cloned_leaves("clone", 5)]
+JOBS = {
+    "photos": ((), [("root flat", "flat", 2, ALL)]),
+    "photos, a tree": (
+        TREE,
+        [
+            ("root preview", "preview", 5, ALL),
+            ("root together", "together", 5, ALL),
+            *cloned_leaves("cut_out", 5),
+        ],
+    ),
+    "stream": ((), [("root flat", "flat", 1, ALL)]),
+    "stream, a tree": (
+        TREE,
+        [("root flat", "flat", 1, ALL), *cloned_leaves("clone", 2)],
+    ),
+    "exemplars": ((), [("root flat", "flat", 2, ALL)]),
+    "exemplars, a tree": (
+        TREE,
+        [("root flat", "flat", 2, ALL), *cloned_leaves("clone", 3)],
+    ),
+    "digits": ((), ALGORITHM_1),
+    "paper": (SHORT, ALGORITHM_1),
+}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A work directory whose jobs stay, so that none is trained twice."""
+    return Store(tmp_path_factory.mktemp("presets"))
+
+
+def specs(store, number):
+    """What was asked of each job of a generation, by its label."""
+    return {
+        use.label: results.read(store, use.job).spec
+        for use in store.read(number).step.jobs
+    }
+
+
+def told(found):
+    """The label, start, epochs and classes of jobs."""
+    return [
+        (
+            label,
+            spec.start.__struct_config__.tag,
+            spec.training.max_epochs,
+            LEAF if label.endswith(" leaf") else spec.classes,
+        )
+        for label, spec in found.items()
+    ]
+
+
+def test_every_preset_is_tried():
+    assert {name.split(",")[0] for name in JOBS} == set(presets.NAMES)
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_the_jobs_of_a_preset(run_main, store, name):
+    arguments, expected = JOBS[name]
+    preset = name.split(",")[0]
+    shutil.rmtree(store.generations, ignore_errors=True)
+    (store.root / "LATEST").unlink(missing_ok=True)
+
+    outcome = run_main(
+        increment,
+        f"--recipe={preset}",
+        *FLAGS,
+        *arguments,
+        f"--workdir={store.root}",
+    )
+
+    assert outcome.status == 0, outcome.stderr
+    assert told(specs(store, 1)) == [FIRST]
+    found = specs(store, 2)
+    assert told(found) == expected
+    leaves = [spec for label, spec in found.items() if label.endswith(" leaf")]
+    names = [name for spec in leaves for name in spec.classes]
+    assert sorted(names) == list(ALL if leaves else ())
+    assert store.read(2).settings["preset"] == preset
+    # Where exemplars stand for the old images, all that learns is told.
+    is_told = {spec.training.balanced_softmax for spec in found.values()}
+    assert is_told == {preset == "exemplars"}
+    if "root flat" in found:
+        distillation = found["root flat"].start.distillation
+        assert distillation == (1.0 if preset == "exemplars" else 0.0)
