@@ -1,55 +1,54 @@
-"""Compares every way of taking in new classes, fairly and over several seeds.
+"""Compares ways of taking in new classes, fairly and over several seeds.
 
     python tools/study.py --dataset=folder:PATH --class_batches=30,30 \
         --seeds=0,1,2 --out=runs/study
 
 For each seed it trains the classes of the first batch from scratch, and lets
 each contender of `study_parts/contenders.py` take in the others: from scratch,
-flat increments, trees, ensembles, wider networks. Contenders run through the
-project's own jobs, in one work directory a seed, so that what several have in
-common is trained once; begun again, the study goes on where it was. After
-each contender it writes
+flat increments, trees, ensembles, wider networks. Flags give the recipe, as
+`hierkeras.increment` takes it; contenders differ from it. They run in one work
+directory a seed, so that what several have in common is trained once; begun
+again, the study goes on where it was. After each contender it writes
 
     OUT/table.md      mean and spread of errors, images swept, forward cost
-    OUT/curves.png    learning curves; error over images swept
+    OUT/curves.png    error over classes known, and over images swept
     OUT/results.json  all of it
 
 More than two batches, such as --class_batches=5x12 (5 classes, 12 times), are
 a long stream: training from scratch is then repeated in each step, and errors
-on old and new classes are told step by step. `--list` tells what the
-contenders would cost. A seed decides the order of the classes too.
+on old and new classes are told step by step. `--list` tells what contenders
+are. A seed decides the order of the classes too.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import sys
 from collections.abc import Iterator
 
-import msgspec
 from absl import flags
 from etils import epath
-from hierkeras.growth.plan import JobPlan
-from study_parts import contenders
+from study_parts import contenders, records
+from study_parts.contenders import CONTENDERS
 from study_parts.records import Record
 
-from hierkeras import _format_flag, _main, _training_flags
+from hierkeras import _machine_flags, _main, _recipe_flags, _routing_flags
 from hierkeras._errors import UsageError
-from hierkeras._float_flag import define_float
 from hierkeras.data import registry, streams
 from hierkeras.data.source import DataConfig, Source
 from hierkeras.data.splits import check_enough
+from hierkeras.recipe import compose, fields, resolve
+from hierkeras.recipe.recipe import Recipe
 from hierkeras.training import startup
 from hierkeras.training.context import Context, ContextConfig
 from hierkeras.tree import atomic
 
 _DATASET = flags.DEFINE_string(
     "dataset",
-    None,
-    "Images: digits, folder:PATH, tfds:NAME or npz:FILE.",
-    required=True,
+    "",
+    "Images: digits, folder:PATH, tfds:NAME or npz:FILE. Where it has no "
+    "splits, a tenth is validation and a tenth test.",
 )
 _CLASS_BATCHES = flags.DEFINE_list(
     "class_batches",
@@ -61,84 +60,61 @@ _OUT = flags.DEFINE_string("out", "runs/study", "Folder of the study.")
 _CONTENDERS = flags.DEFINE_list(
     "contenders",
     [],
-    "Names or patterns such as flat-*; all: every one; empty: those of the "
-    "main study, or of long streams.",
-)
-_VALIDATION_FRACTION = define_float(
-    "validation_fraction",
-    0.1,
-    "Share of the images that is validation, where the data set has none.",
-    lower_bound=0.001,
-    upper_bound=0.5,
-)
-_TEST_FRACTION = define_float(
-    "test_fraction",
-    0.1,
-    "Share of the images that is test, where the data set has none.",
-    lower_bound=0.001,
-    upper_bound=0.5,
+    "Names or patterns such as flat-*; empty: those of the main study, or of "
+    "long streams.",
 )
 _LIST = flags.DEFINE_bool(
-    "list", False, "Tell the contenders and what they cost; train nothing."
+    "list", False, "Tell what the contenders are; train nothing."
 )
-_IMAGES_PER_SECOND = define_float(
-    "images_per_second",
-    1000.0,
-    "At which --list reckons.",
-    lower_bound=1.0,
-    upper_bound=1e9,
-)
+for _module in (_recipe_flags, _routing_flags, _machine_flags):
+    flags.adopt_module_key_flags(_module)
 
-flags.adopt_module_key_flags(_format_flag)
-flags.adopt_module_key_flags(_training_flags)
-for _name, _value in {
-    "schedule": "cosine",
-    "initial_learning_rate": 0.1,
-    "max_epochs": 20,
-    "warmup_epochs": 1.0,
-    # All there are: curves are compared with each other.
-    "validation_samples": 10**9,
-}.items():
-    flags.FLAGS.set_default(_name, _value)
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """The data set, and the recipe that contenders differ from."""
+
+    data: DataConfig
+    source: Source
+    base: Recipe
+
+    def batches(self, sizes: list[int], seed: int) -> list[tuple[str, ...]]:
+        """The classes of each step."""
+        names = self.source.catalogue.class_names
+        return streams.class_batches(names, sizes, seed)
 
 
 def main() -> None:
     """Runs what has yet to be run, then prints the table."""
-    data = DataConfig(
-        _DATASET.value, _VALIDATION_FRACTION.value, _TEST_FRACTION.value
-    )
     sizes = batch_sizes(_CLASS_BATCHES.value)
-    seeds = [_number("--seeds", seed) for seed in _SEEDS.value]
-    chosen = choose(len(sizes))
-    if data.dataset.startswith("tfds:"):
-        startup.start_tensorflow()  # which such a data set needs at once
-    source = registry.open_source(data)
-    plan = JobPlan(
-        _training_flags.model_config(),
-        _training_flags.recipe(source.is_photos),
-    )
-    names = source.catalogue.class_names
-    batches = {s: streams.class_batches(names, sizes, s) for s in seeds}
-    for drawn in batches.values():
-        check_enough(source.catalogue, [n for batch in drawn for n in batch])
+    default = contenders.MAIN if len(sizes) == 2 else contenders.STREAM
     if _LIST.value:
-        tell_costs(chosen, source, batches[seeds[0]], plan)
+        for name in contenders.choose(_CONTENDERS.value or ["*"]):
+            print(f"{name}\n    {CONTENDERS[name]}")
         return
-    startup.start_tensorflow(_training_flags.runtime().deterministic)
-    about = (
-        f"{data.dataset}, classes {','.join(map(str, sizes))}, "
-        f"{plan.model.backbone} at {plan.model.image_size} pixels, "
-        f"{plan.recipe.max_epochs} epochs of batches of "
-        f"{plan.recipe.batch_size}, {plan.recipe.precision}, "
-        f"{len(os.sched_getaffinity(0))} cores."
-    )
-    study: dict[str, list[Record]] = {c.name: [] for c in chosen}
+    chosen = contenders.choose(_CONTENDERS.value or default)
+    seeds = [_number("--seeds", seed) for seed in _SEEDS.value]
+    opened = open_data(sizes, seeds, chosen)
+    startup.start_tensorflow(_machine_flags.runtime().deterministic)
+    found: dict[str, list[Record]] = {name: [] for name in chosen}
+    told = ""
     for seed in seeds:
-        own = dataclasses.replace(plan, seed=seed)
-        for record in run_seed(data, batches[seed], own, chosen):
-            study[record.contender].append(record)
-            report(study, about)
-    _print(about, study)
+        for record in run_seed(opened, sizes, seed, chosen):
+            found[record.contender].append(record)
+            told = report(found, about(opened.base, sizes))
+    print(told, end="")
+
+
+def about(base: Recipe, sizes: list[int]) -> str:
+    """What is studied, in a sentence."""
+    network, training = base.network, base.training
+    return (
+        f"{_DATASET.value}, classes {','.join(map(str, sizes))}, "
+        f"{network.backbone} of width {network.width_multiplier:g} at "
+        f"{network.image_size} pixels, {training.max_epochs} epochs of "
+        f"batches of {training.batch_size}, {training.optimizer}, "
+        f"{training.precision}, {len(os.sched_getaffinity(0))} cores."
+    )
 
 
 def batch_sizes(given: list[str]) -> list[int]:
@@ -161,105 +137,87 @@ def batch_sizes(given: list[str]) -> list[int]:
 
 
 def _number(flag: str, text: str) -> int:
-    if not text.isdecimal() or len(text) > 9:
+    if not text.isdecimal() or len(text) > 6:
         raise UsageError(f"{flag} takes whole numbers. Received: {text!r}")
     return int(text)
 
 
-def choose(num_batches: int) -> list[contenders.Contender]:
-    """The contenders that are asked for.
+def open_data(sizes: list[int], seeds: list[int], chosen: list[str]) -> Opened:
+    """Finds what is wrong with the flags before anything is trained.
 
     Raises:
-        UsageError: If there is no such contender.
+        UsageError: If they make no sense.
+        UserError: If the data set cannot be opened, or has too few images.
     """
-    given = _CONTENDERS.value
-    if given == ["all"]:
-        given = list(contenders.CONTENDERS)
-    default = contenders.MAIN if num_batches == 2 else contenders.STREAM
-    return contenders.choose(given or default, contenders.CONTENDERS)
-
-
-def tell_costs(
-    chosen: list[contenders.Contender],
-    source: Source,
-    batches: list[tuple[str, ...]],
-    plan: JobPlan,
-) -> None:
-    """Prints what contenders sweep, and how long that takes."""
-    images = [
-        sum(counts["train"] for counts in source.catalogue.counts(b).values())
-        for b in batches
-    ]
-    epochs = plan.recipe.max_epochs
-    first = images[0] * epochs
-    others = sum(sum(images[: n + 1]) for n in range(1, len(images))) * epochs
-    for contender in chosen:
-        share = contenders.cost([contender], contenders.CONTENDERS)
-        print(f"{contender.name:28} {share:6.2f} {_hours(share * others)}")
-    share = contenders.cost(chosen, contenders.CONTENDERS)
-    seconds = _hours(first + share * others)
-    print(
-        f"{'together, with the first step':28} {share:5.2f} {seconds}\n"
-        "columns: cost of the steps after the first, from scratch being 1; "
-        f"one seed at {_IMAGES_PER_SECOND.value:,.0f} images/s"
-    )
-
-
-def _hours(images: float) -> str:
-    return f"{images / _IMAGES_PER_SECOND.value / 3600:8.2f} h"
+    asked = _recipe_flags.asked()
+    for name in asked.changes:
+        if name == "seed" or name in contenders.PLAIN:
+            raise UsageError(
+                f"{name} is given, which contenders and --seeds decide; "
+                "--list tells what contenders are"
+            )
+    if _DATASET.value.startswith("tfds:"):
+        startup.start_tensorflow()  # which such a data set needs at once
+    data = DataConfig(_DATASET.value, validation_fraction=0.1)
+    source = registry.open_source(data)
+    composed = compose.compose(asked, None, "photos")
+    base = composed.resolved(resolve.facts(source)).recipe
+    opened = Opened(data, source, base)
+    for seed in seeds:
+        check_enough(source.catalogue, sum(opened.batches(sizes, seed), ()))
+    for name in chosen:
+        CONTENDERS[name].recipes(base, len(sizes))
+    return opened
 
 
 def run_seed(
-    data: DataConfig,
-    batches: list[tuple[str, ...]],
-    plan: JobPlan,
-    chosen: list[contenders.Contender],
+    opened: Opened, sizes: list[int], seed: int, chosen: list[str]
 ) -> Iterator[Record]:
     """Runs contenders with one seed; yields each record once it is there."""
-    from study_parts.running import SeedRunner
+    from study_parts.running import Seed
 
-    from hierkeras.growth.steps import leave_out_unreadable
+    from hierkeras.growth.steps import without_unreadable
 
-    folder = epath.Path(_OUT.value) / f"seed{plan.seed}"
-    context = Context(
-        ContextConfig(
-            str(folder / "work"),
-            data,
-            plan.model.image_size,
-            runtime=_training_flags.runtime(),
-        )
+    folder = epath.Path(_OUT.value) / f"seed{seed}"
+    config = ContextConfig(
+        workdir=str(folder / "work"),
+        data=opened.data,
+        image_size=opened.base.network.image_size,
+        cache=_machine_flags.cache(),
+        runtime=_machine_flags.runtime(),
     )
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(context.store.lock())
-        classes = [name for batch in batches for name in batch]
-        leave_out_unreadable(context, classes, (), max_bad_images=100)
-        runner = SeedRunner(context, batches, plan, folder / "results")
-        for contender in chosen:
-            print(f"seed {plan.seed}: {contender.name}", file=sys.stderr)
-            yield runner.record(contender)
+    context = Context(config, opened.source)
+    batches = opened.batches(sizes, seed)
+    base = fields.changed(opened.base, {"seed": seed})
+    executor = _machine_flags.executor()
+    try:
+        with context.store.lock():
+            known = sum(batches, ())
+            context = without_unreadable(context, known, (), 100)
+            runner = Seed(context, batches, base, executor, folder / "results")
+            for name in chosen:
+                print(f"seed {seed}: {name}", file=sys.stderr)
+                yield runner.record(name)
+    finally:
+        executor.close()
 
 
-def report(study: dict[str, list[Record]], about: str) -> None:
-    """Writes tables and curves of the records that are there."""
-    from study_parts import records, reporting
+def report(study: dict[str, list[Record]], what: str) -> str:
+    """Writes tables and curves of the records that are there.
 
-    found = {name: each for name, each in study.items() if each}
-    out = epath.Path(_OUT.value)
-    atomic.write_file(out / "table.md", reporting.table(found, about).encode())
-    atomic.write_file(out / "curves.png", reporting.curves_png(found))
-    records.write(
-        out / "results.json",
-        {"about": about, "rows": reporting.rows(found), "records": found},
-    )
-
-
-def _print(about: str, study: dict[str, list[Record]]) -> None:
+    Returns:
+        The tables.
+    """
     from study_parts import reporting
 
-    if _format_flag.FORMAT.value == "json":
-        print(msgspec.json.encode(reporting.rows(study)).decode())
-    else:
-        print(reporting.table(study, about), end="")
+    found = {name: each for name, each in study.items() if each}
+    out, told = epath.Path(_OUT.value), reporting.table(found, what)
+    atomic.write_file(out / "table.md", told.encode())
+    atomic.write_file(out / "curves.png", reporting.curves_png(found))
+    rows = reporting.rows(found)
+    all_of_it = {"about": what, "rows": rows, "records": found}
+    records.write(out / "results.json", all_of_it)
+    return told
 
 
 if __name__ == "__main__":
