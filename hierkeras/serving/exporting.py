@@ -64,7 +64,7 @@ class Exported:
         num_leaves: Leaves of the tree.
         leaves_warmed_up: Those that run for the warm-up requests.
         verified: How its answers compared with the tree's.
-        removed: Older versions that were removed.
+        removed: Versions that were removed, the oldest that there were.
     """
 
     version: int
@@ -184,5 +184,5 @@ def line(exported: Exported) -> str:
         )
     if exported.removed:
         removed = ", ".join(map(str, exported.removed))
-        lines.append(f"removed older versions: {removed}")
+        lines.append(f"removed versions: {removed}")
     return "\n".join(lines)

@@ -354,7 +354,9 @@ class Rule(abc.ABC):
 
     def runs(self, fork: Fork) -> Array:
         """Which children run for which row: bool array of shape (n, k)."""
-        runs = beam(fork.mass, self.beam_width, fork.ops)
+        runs = fork.chosen
+        if self.beam_width > 1:
+            runs = beam(fork.mass, self.beam_width, fork.ops)
         if not self.contention:
             return runs
         asked = contended(fork.own, fork.positions, self.contention, fork.ops)

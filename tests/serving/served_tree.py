@@ -14,9 +14,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from etils import epath
+
+from hierkeras.tree.routing import Routing
+from tests import small_trees
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SIZE = 8
@@ -38,7 +43,6 @@ def _exported() -> tempfile.TemporaryDirectory:
     from hierkeras.serving.graph import signatures
     from hierkeras.serving.graph.composite import Composite
     from hierkeras.tree.nodes import Branch, Leaf, Tree
-    from hierkeras.tree.routing import Routing
 
     def network(seed: int, num_classes: int) -> keras.Model:
         images = keras.Input((SIZE, SIZE, 3))
@@ -69,6 +73,25 @@ def _exported() -> tempfile.TemporaryDirectory:
         signatures.ServingConfig(top=TOP),
     )
     return folder
+
+
+def save(
+    grown: small_trees.Grown,
+    folder: Path,
+    routing: Routing | None = None,
+    **config: Any,
+) -> epath.Path:
+    """Writes a small tree as a SavedModel; hard routing if none is given."""
+    from hierkeras.serving.graph import signatures
+    from hierkeras.serving.graph.composite import Composite
+
+    signatures.save(
+        str(folder),
+        Composite(grown.tree, grown.models, routing or Routing("hard")),
+        grown.images.shape[1],
+        signatures.ServingConfig(**config),
+    )
+    return epath.Path(folder)
 
 
 def write(folder: Path, version: int) -> Path:

@@ -53,14 +53,8 @@ class SavedModel:
         meta_graph = library.TF_NewBuffer()
         tags = (ctypes.c_char_p * 1)(_TAG)
         self._session = library.TF_LoadSessionFromSavedModel(
-            options,
-            None,
-            os.fsencode(path),
-            tags,
-            1,
-            self._graph,
-            meta_graph,
-            self._status,
+            *(options, None, os.fsencode(path), tags, len(tags)),
+            *(self._graph, meta_graph, self._status),
         )
         self._check()
         buffer = meta_graph.contents
@@ -86,18 +80,10 @@ class SavedModel:
         given = (ctypes.c_void_p * len(values))(*values)
         wanted = (ctypes.c_void_p * len(outputs))()
         library.TF_SessionRun(
-            self._session,
-            None,
-            self._places(list(inputs)),
-            given,
-            len(values),
-            self._places(outputs),
-            wanted,
-            len(outputs),
-            None,
-            0,
-            None,
-            self._status,
+            *(self._session, None),
+            *(self._places(list(inputs)), given, len(values)),
+            *(self._places(outputs), wanted, len(outputs)),
+            *(None, 0, None, self._status),
         )
         for value in values:
             library.TF_DeleteTensor(value)

@@ -1,16 +1,13 @@
-"""What a version is, for programs (manifest.json) and people (model card).
+"""What a version is, for programs: manifest.json.
 
-The card's sections are those of Mitchell et al. 2019, "Model Cards for Model
-Reporting", https://arxiv.org/abs/1810.03993, as far as a step knows them.
-
-Both come last, and after them the check sums of the version's files:
+It comes last but for the model card that is made of it, and after both the
+check sums of the version's files:
 `sha256sum --check assets.extra/SHA256SUMS` in the version's folder.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import html
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -19,10 +16,10 @@ import msgspec
 from etils import epath
 
 from hierkeras import __version__
+from hierkeras.serving.checks import model_card
 from hierkeras.training.context import Context
 from hierkeras.tree import nodes, sums
 from hierkeras.tree.generation import Generation
-from hierkeras.tree.names import printable
 from hierkeras.tree.routing import Routing, temperature
 
 if TYPE_CHECKING:  # they import TensorFlow
@@ -31,7 +28,6 @@ if TYPE_CHECKING:  # they import TensorFlow
 
 EXTRA = "assets.extra"
 MANIFEST = "manifest.json"
-MODEL_CARD = "model_card.md"
 
 
 def write(
@@ -42,7 +38,7 @@ def write(
     serving: ServingConfig,
     verified: Verified,
 ) -> None:
-    """Writes both, and the check sums of all files.
+    """Writes it, the model card, and the check sums of all files.
 
     Args:
         folder: The version, whose other files are there.
@@ -56,7 +52,7 @@ def write(
     raw = msgspec.json.format(msgspec.json.encode(content), indent=1)
     extra = folder / EXTRA
     (extra / MANIFEST).write_bytes(raw + b"\n")
-    (extra / MODEL_CARD).write_text(card(content))
+    (extra / model_card.FILE).write_text(model_card.text(content))
     sums.write(folder, extra / sums.SUMS_FILE)
 
 
@@ -80,11 +76,7 @@ def describe(
         "jobs": sorted({node.job for node in tree.nodes()}),
         "data": {
             **generation.settings["data"],
-            "name": context.source.name,
-            "fingerprint": context.catalogue.fingerprint(tree.classes),
-            "validation_images": len(
-                context.catalogue.indices("validation", tree.classes)
-            ),
+            **_data(context, tree.classes),
         },
         "model": generation.settings["recipe"]["network"],
         "routing": msgspec.to_builtins(routing),
@@ -100,6 +92,15 @@ def describe(
             "keras": keras.__version__,
         },
         "exported_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _data(context: Context, classes: tuple[str, ...]) -> dict[str, Any]:
+    catalogue = context.catalogue
+    return {
+        "name": context.source.name,
+        "fingerprint": catalogue.fingerprint(classes),
+        "validation_images": len(catalogue.indices("validation", classes)),
     }
 
 
@@ -146,57 +147,3 @@ def _temperatures(tree: nodes.Tree, routing: Routing) -> dict[str, float]:
         "answer": temperature(tree, routing.rule),
         **{node.name: node.temperature for node in tree.nodes()},
     }
-
-
-def card(content: dict[str, Any]) -> str:
-    """The model card of a manifest."""
-    tree, data = content["tree"], content["data"]
-    model, how = content["model"], msgspec.convert(content["routing"], Routing)
-    temperatures = content["temperatures"]
-    before = content["old_classes_validation_error_before"]
-    after = content["old_classes_validation_error_after"]
-    old = (
-        "This is the first generation."
-        if before is None
-        else f"On the classes known before, the step took it from "
-        f"{before:.1%} to {after:.1%}."
-    )
-    scores = (
-        "Probabilities, as the networks give them."
-        if set(temperatures.values()) == {1.0}
-        else "Probabilities, calibrated on those validation images: the "
-        f"temperature of the answer is {temperatures['answer']:g}."
-    )
-    return f"""# Generation {content["generation"]}
-
-## Model
-
-A tree of {len(content["jobs"])} {model["backbone"]} networks with
-{len(tree.leaves)} leaves and depth {tree.depth}, answering by
-{how.acting}; images of {model["image_size"]}x{model["image_size"]}
-pixels. Made with hierkeras {content["versions"]["hierkeras"]}, TensorFlow
-{content["versions"]["tensorflow"]} and Keras {content["versions"]["keras"]}.
-
-## Use
-
-It names one of the {len(content["classes"])} classes below for any image, also
-for one that shows none of them.
-
-## Data
-
-{data["name"]}, fingerprint {data["fingerprint"][:16]}.
-
-## Errors
-
-{content["validation_error"]:.1%} top-1 error on {data["validation_images"]}
-validation images, by which growth, routing and schedules were chosen;
-`python -m hierkeras.evaluate` tells the error on test images. {old}
-
-## Scores
-
-{scores}
-
-## Classes
-
-{", ".join(html.escape(printable(name)) for name in content["classes"])}
-"""

@@ -23,6 +23,7 @@ from hierkeras.serving.client import answers
 
 _SIGNATURE = "serving_default"
 _INPUT = "image_bytes"
+_FIELD = descriptor_pb2.FieldDescriptorProto
 _OUTPUTS = ("classes", "scores", "path")
 
 
@@ -82,12 +83,7 @@ def _meta_graph_type() -> Any:
     file = descriptor_pb2.FileDescriptorProto(
         name="hierkeras/meta_graph.proto", package="hierkeras", syntax="proto3"
     )
-    file.message_type.add(name="TensorInfo").field.add(
-        name="name",
-        number=1,
-        type=descriptor_pb2.FieldDescriptorProto.TYPE_STRING,
-        label=descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL,
-    )
+    _add_text(file.message_type.add(name="TensorInfo"), "name", 1)
     signature = file.message_type.add(name="SignatureDef")
     _add_map(signature, "inputs", 1, "TensorInfo")
     _add_map(signature, "outputs", 2, "TensorInfo")
@@ -100,31 +96,35 @@ def _meta_graph_type() -> Any:
     )
 
 
-def _add_map(
-    message: descriptor_pb2.DescriptorProto, name: str, number: int, to: str
-) -> None:
-    """Adds a field `map<string, to>`, as protoc would."""
-    field = descriptor_pb2.FieldDescriptorProto
-    entry_name = f"{name.title().replace('_', '')}Entry"
-    entry = message.nested_type.add(name=entry_name)
-    entry.options.map_entry = True
-    entry.field.add(
-        name="key",
-        number=1,
-        type=field.TYPE_STRING,
-        label=field.LABEL_OPTIONAL,
-    )
-    entry.field.add(
-        name="value",
-        number=2,
-        type=field.TYPE_MESSAGE,
-        type_name=f".hierkeras.{to}",
-        label=field.LABEL_OPTIONAL,
-    )
+def _add_text(message: Any, name: str, number: int) -> None:
     message.field.add(
         name=name,
         number=number,
-        type=field.TYPE_MESSAGE,
-        type_name=f".hierkeras.{message.name}.{entry_name}",
-        label=field.LABEL_REPEATED,
+        type=_FIELD.TYPE_STRING,
+        label=_FIELD.LABEL_OPTIONAL,
+    )
+
+
+def _add_map(message: Any, name: str, number: int, to: str) -> None:
+    """Adds a field `map<string, to>`, as protoc would."""
+    entry = message.nested_type.add(
+        name=f"{name.title().replace('_', '')}Entry"
+    )
+    entry.options.map_entry = True
+    _add_text(entry, "key", 1)
+    type_name = f".hierkeras.{to}"
+    entry.field.add(
+        name="value",
+        number=2,
+        type=_FIELD.TYPE_MESSAGE,
+        type_name=type_name,
+        label=_FIELD.LABEL_OPTIONAL,
+    )
+    type_name = f".hierkeras.{message.name}.{entry.name}"
+    message.field.add(
+        name=name,
+        number=number,
+        type=_FIELD.TYPE_MESSAGE,
+        type_name=type_name,
+        label=_FIELD.LABEL_REPEATED,
     )

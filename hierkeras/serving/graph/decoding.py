@@ -8,6 +8,7 @@ format promises its size is in `promises.py`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -47,24 +48,7 @@ def decode_rows(
     tried = tf.cast(tf.where(promised.known & fits)[:, 0], tf.int32)
     rows = tried, tf.gather(encoded, tried), tf.gather(promised.jpeg, tried)
 
-    def decode(
-        row: tf.Tensor, image: tf.Tensor, jpeg: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        fits = tf.cond(
-            jpeg,
-            lambda: promises.jpeg_pixels(image) <= max_pixels,
-            lambda: True,
-        )
-        return (
-            row,
-            tf.cond(
-                fits,
-                lambda: decode_and_resize(image, image_size),
-                lambda: _black(image_size),
-            ),
-            tf.where(fits, FINE, TOO_LARGE),
-        )
-
+    decode = functools.partial(_decode, image_size, max_pixels)
     # Threads cost a single image more than they save.
     decoded, images, problems = tf.cond(
         tf.size(tried) > 1,
@@ -81,6 +65,27 @@ def decode_rows(
         tf.gather(images, places),
         tf.where(fits, tf.gather(problems, places), TOO_LARGE),
     )
+
+
+def _decode(
+    image_size: int,
+    max_pixels: int,
+    row: tf.Tensor,
+    image: tf.Tensor,
+    jpeg: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Decodes a row; a JPEG's header is read first."""
+    fits = tf.cond(
+        jpeg,
+        lambda: promises.jpeg_pixels(image) <= max_pixels,
+        lambda: True,
+    )
+    pixels = tf.cond(
+        fits,
+        lambda: decode_and_resize(image, image_size),
+        lambda: _black(image_size),
+    )
+    return row, pixels, tf.where(fits, FINE, TOO_LARGE)
 
 
 def _map(

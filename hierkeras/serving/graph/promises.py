@@ -93,7 +93,7 @@ def read(encoded: tf.Tensor) -> Promised:
             _fixed_pixels(heads, numbers),
             gifs,
             tf.map_fn(
-                _gif_pixels,
+                lambda image: _Gif(image).pixels(),
                 tf.gather_nd(encoded, gifs),
                 fn_output_signature=tf.float64,
             ),
@@ -149,66 +149,84 @@ _LONGEST_TABLE = 3 * 256
 _MOST_WORK, _BLOCK_WORK, _SUB_BLOCK_WORK = 100_000, 8, 1
 
 
-def _gif_pixels(image: tf.Tensor) -> tf.Tensor:
-    data = tf.io.decode_raw(image, tf.uint8)
-    end = tf.size(data)
-    # Zeros end every chain of blocks.
-    data = tf.pad(data, [[0, _SCREEN_END + _LONGEST_TABLE + 1]])
+class _Gif:
+    """The blocks of a GIF.
 
-    def number(place: tf.Tensor) -> tf.Tensor:
-        return tf.cast(data[place], tf.int32)
+    Args:
+        image: scalar string.
+    """
 
-    def size(place: tf.Tensor) -> tf.Tensor:
-        digits = tf.cast(data[place : place + 4], tf.float64)
-        return digits[::2] + 2**8 * digits[1::2]
+    def __init__(self, image: tf.Tensor) -> None:
+        data = tf.io.decode_raw(image, tf.uint8)
+        self._end = tf.size(data)
+        # Zeros end every chain of blocks.
+        self._data = tf.pad(data, [[0, _SCREEN_END + _LONGEST_TABLE + 1]])
 
-    def table(place: tf.Tensor) -> tf.Tensor:
-        flags = number(place)
-        length = 3 * tf.bitwise.left_shift(2, flags % 8)
-        return tf.where(flags >= 0x80, length, 0)
+    def pixels(self) -> tf.Tensor:
+        """How many are unpacked, float64 scalar; infinite beyond the limit."""
+        first = _SCREEN_END + self._table(tf.constant(_SCREEN_FLAGS))
+        _, work, total, most = tf.while_loop(
+            self._goes_on,
+            self._visit,
+            (
+                tf.minimum(first, self._end),
+                tf.constant(0),
+                tf.constant(0.0, tf.float64),
+                self._size(tf.constant(_SCREEN_SIZE)),
+            ),
+        )
+        return tf.where(
+            work < _MOST_WORK,
+            tf.maximum(total, tf.reduce_prod(most)),
+            tf.constant(float("inf"), tf.float64),
+        )
 
-    def goes_on(
-        place: tf.Tensor, work: tf.Tensor, total: tf.Tensor, most: tf.Tensor
+    def _goes_on(
+        self, place: tf.Tensor, work: tf.Tensor, *_: tf.Tensor
     ) -> tf.Tensor:
-        kind = number(place)
+        kind = self._number(place)
         known = (kind == _EXTENSION) | (kind == _IMAGE)
         return known & (work < _MOST_WORK)
 
-    def visit(
-        place: tf.Tensor, work: tf.Tensor, total: tf.Tensor, most: tf.Tensor
+    def _visit(
+        self,
+        place: tf.Tensor,
+        work: tf.Tensor,
+        total: tf.Tensor,
+        most: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
-        is_image = number(place) == _IMAGE
-        here = tf.where(is_image, size(place + _IMAGE_SIZE), 0.0)
-        header = tf.where(
-            is_image, _IMAGE_TABLE + table(place + _IMAGE_FLAGS) + 1, 2
-        )
-        place, work = tf.while_loop(
-            lambda place, work: (data[place] > 0) & (work < _MOST_WORK),
-            lambda place, work: (
-                tf.minimum(place + number(place) + 1, end),
-                work + _SUB_BLOCK_WORK,
-            ),
-            (tf.minimum(place + header, end), work + _BLOCK_WORK),
-        )
+        is_image = self._number(place) == _IMAGE
+        here = tf.where(is_image, self._size(place + _IMAGE_SIZE), 0.0)
+        table = self._table(place + _IMAGE_FLAGS)
+        header = tf.where(is_image, _IMAGE_TABLE + table + 1, 2)
+        place, work = self._past_sub_blocks(place + header, work + _BLOCK_WORK)
         return (
-            tf.minimum(place + 1, end),
+            tf.minimum(place + 1, self._end),
             work,
             total + tf.reduce_prod(here),
             tf.maximum(most, here),
         )
 
-    _, work, total, most = tf.while_loop(
-        goes_on,
-        visit,
-        (
-            tf.minimum(_SCREEN_END + table(tf.constant(_SCREEN_FLAGS)), end),
-            tf.constant(0),
-            tf.constant(0.0, tf.float64),
-            size(tf.constant(_SCREEN_SIZE)),
-        ),
-    )
-    return tf.where(
-        work < _MOST_WORK,
-        tf.maximum(total, tf.reduce_prod(most)),
-        tf.constant(float("inf"), tf.float64),
-    )
+    def _past_sub_blocks(
+        self, place: tf.Tensor, work: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.while_loop(
+            lambda place, work: (self._data[place] > 0) & (work < _MOST_WORK),
+            lambda place, work: (
+                tf.minimum(place + self._number(place) + 1, self._end),
+                work + _SUB_BLOCK_WORK,
+            ),
+            (tf.minimum(place, self._end), work),
+        )
+
+    def _number(self, place: tf.Tensor) -> tf.Tensor:
+        return tf.cast(self._data[place], tf.int32)
+
+    def _size(self, place: tf.Tensor) -> tf.Tensor:
+        digits = tf.cast(self._data[place : place + 4], tf.float64)
+        return digits[::2] + 2**8 * digits[1::2]
+
+    def _table(self, place: tf.Tensor) -> tf.Tensor:
+        flags = self._number(place)
+        length = 3 * tf.bitwise.left_shift(2, flags % 8)
+        return tf.where(flags >= 0x80, length, 0)

@@ -72,7 +72,7 @@ def save(
     tf.saved_model.save(
         module,
         folder,
-        signatures=_signatures(composite, image_size, config),
+        signatures=_Signatures(composite, image_size, config).traced(),
         options=tf.saved_model.SaveOptions(save_debug_info=False),
     )
     updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(
@@ -84,53 +84,63 @@ def save(
     updater.save()
 
 
-def _signatures(
-    composite: Composite, image_size: int, config: ServingConfig
-) -> dict[str, Callable]:
-    answer = tf.function(
-        lambda images: _answer(composite, images, config.top),
-        autograph=False,
-        input_signature=[
-            tf.TensorSpec([None, image_size, image_size, 3], tf.uint8)
-        ],
-    )
+class _Signatures:
+    """What is asked for by name.
 
-    def of_encoded(encoded: tf.Tensor) -> dict[str, tf.Tensor]:
-        decoded = decoding.decode_rows(encoded, image_size, config.max_pixels)
-        if config.bad_images == "empty":
-            return _without_bad(answer(decoded.images), decoded)
-        with tf.control_dependencies([_refuse_bad(decoded, config)]):
+    Args:
+        composite: The tree.
+        image_size: Height and width, in pixels, that its networks take.
+        config: What it answers.
+    """
+
+    def __init__(
+        self, composite: Composite, image_size: int, config: ServingConfig
+    ) -> None:
+        self._size = image_size
+        self._config = config
+        self._answer = tf.function(
+            lambda images: _answer(composite, images, config.top),
+            autograph=False,
+            input_signature=[
+                tf.TensorSpec([None, image_size, image_size, 3], tf.uint8)
+            ],
+        )
+
+    def traced(self) -> dict[str, Callable]:
+        """The functions, by the signature's name."""
+        strings = [None], tf.string
+        pixels = [None, None, None, 3], tf.uint8
+        return {
+            SERVING_DEFAULT: _traced(self.predict, *strings, "image_bytes"),
+            PREDICT_IMAGES: _traced(self.predict_images, *pixels, "images"),
+            CLASSIFY: _traced(self.classify, *strings, "inputs"),
+        }
+
+    def predict(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        decoded = decoding.decode_rows(
+            image_bytes, self._size, self._config.max_pixels
+        )
+        if self._config.bad_images == "empty":
+            return _without_bad(self._answer(decoded.images), decoded)
+        with tf.control_dependencies([_refuse_bad(decoded, self._config)]):
             images = tf.identity(decoded.images)
-        return answer(images)
+        return self._answer(images)
 
-    def predict(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        return of_encoded(image_bytes)
+    def predict_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._answer(crop_and_resize(images, self._size))
 
-    def predict_images(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return answer(crop_and_resize(images, image_size))
-
-    def classify(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+    def classify(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         # An Example without an image is a bad row, not a bad request.
         features = {EXAMPLE_IMAGE: tf.io.FixedLenFeature([], tf.string, "")}
         encoded = tf.io.parse_example(inputs, features)[EXAMPLE_IMAGE]
-        answered = of_encoded(encoded)
+        answered = self.predict(encoded)
         return {name: answered[name] for name in ("classes", "scores")}
-
-    return {
-        SERVING_DEFAULT: _traced(
-            predict, tf.TensorSpec([None], tf.string, "image_bytes")
-        ),
-        PREDICT_IMAGES: _traced(
-            predict_images,
-            tf.TensorSpec([None, None, None, 3], tf.uint8, "images"),
-        ),
-        CLASSIFY: _traced(classify, tf.TensorSpec([None], tf.string, "inputs")),
-    }
 
 
 def _traced(
-    function: Callable[[tf.Tensor], dict[str, tf.Tensor]], spec: tf.TensorSpec
+    function: Callable, shape: list, dtype: tf.DType, name: str
 ) -> Callable:
+    spec = tf.TensorSpec(shape, dtype, name)
     return tf.function(
         function, autograph=False, input_signature=[spec]
     ).get_concrete_function()
@@ -181,23 +191,17 @@ def _without_bad(
 def _refuse_bad(decoded: Decoded, config: ServingConfig) -> tf.Operation:
     bad = tf.where(tf.not_equal(decoded.problems, decoding.FINE))[:, 0]
 
+    reasons = [
+        "",
+        "is no JPEG, PNG, GIF, BMP or WebP image, or is cut off or damaged",
+        f"has more than {config.max_pixels} pixels",
+    ]
+
     def refuse() -> tf.Operation:
-        reasons = tf.constant(
-            [
-                "",
-                "is no JPEG, PNG, GIF, BMP or WebP image, or is cut off or "
-                "damaged",
-                f"has more than {config.max_pixels} pixels",
-            ]
-        )
-        message = tf.strings.join(
-            [
-                "row ",
-                tf.strings.as_string(bad[0]),
-                " of the request ",
-                tf.gather(reasons, tf.gather(decoded.problems, bad[0])),
-            ]
-        )
+        row = bad[0]
+        reason = tf.gather(tf.constant(reasons), decoded.problems[row])
+        number = tf.strings.as_string(row)
+        message = tf.strings.join(["row ", number, " of the request ", reason])
         return tf.debugging.Assert(False, [message])
 
     return tf.cond(tf.size(bad) > 0, refuse, tf.no_op)

@@ -139,16 +139,19 @@ class Servable:
                 raise _invalid(
                     f"Failed to parse warmup record: {record!r} from {path}"
                 ) from None
-            kind = log.WhichOneof("log_type")
-            if kind == "predict_log":
-                self.predict(log.predict_log.request)
-            elif kind == "classify_log":
-                self.classify(log.classify_log.request)
-            elif kind is not None:
-                raise ServingError(
-                    grpc.StatusCode.UNIMPLEMENTED,
-                    f"Unsupported log_type for warmup: {kind}",
-                )
+            self._run_log(log)
+
+    def _run_log(self, log: prediction_log_pb2.PredictionLog) -> None:
+        kind = log.WhichOneof("log_type")
+        if kind == "predict_log":
+            self.predict(log.predict_log.request)
+        elif kind == "classify_log":
+            self.classify(log.classify_log.request)
+        elif kind is not None:
+            raise ServingError(
+                grpc.StatusCode.UNIMPLEMENTED,
+                f"Unsupported log_type for warmup: {kind}",
+            )
 
     def predict(
         self, request: predict_pb2.PredictRequest
@@ -161,29 +164,13 @@ class Servable:
         Raises:
             ServingError: If it is refused.
         """
-        name = request.model_spec.signature_name or SERVING_DEFAULT
-        if name not in self.signatures:
-            raise ServingError(
-                grpc.StatusCode.FAILED_PRECONDITION,
-                f'Serving signature key "{name}" not found.',
-            )
-        signature = self.signatures[name]
-        if signature.method_name not in _PREDICT_METHODS:
-            raise ServingError(
-                grpc.StatusCode.INTERNAL,
-                "Expected prediction signature method_name to be one of "
-                f"{{{', '.join(_PREDICT_METHODS)}}}. "
-                f"Was: {signature.method_name}",
-            )
+        signature = self._predict_signature(request.model_spec)
         feeds = _feeds(signature, request.inputs)
         aliases = _wanted(signature, request.output_filter)
-        values = self._run(
-            feeds, [signature.outputs[alias].name for alias in aliases]
-        )
         response = predict_pb2.PredictResponse(
             model_spec=self._spec(request.model_spec)
         )
-        for alias, value in zip(aliases, values, strict=True):
+        for alias, value in self._run(signature, feeds, aliases).items():
             response.outputs[alias].CopyFrom(_to_proto(value))
         return response
 
@@ -200,33 +187,40 @@ class Servable:
         """
         signature = self._classify_signature(request.model_spec)
         if "inputs" not in signature.inputs:
-            raise ServingError(
-                grpc.StatusCode.FAILED_PRECONDITION,
+            raise _unfit(
                 "No classification inputs found in SignatureDef: "
-                f"{str(signature).strip()}",
+                f"{str(signature).strip()}"
             )
         examples = _examples(request.input)
         aliases = [a for a in ("classes", "scores") if a in signature.outputs]
         if not aliases:
-            raise ServingError(
-                grpc.StatusCode.FAILED_PRECONDITION,
+            raise _unfit(
                 "Expected classification signature outputs to contain at "
                 'least one of "classes" or "scores". Signature was: '
-                f"{str(signature).strip()}",
+                f"{str(signature).strip()}"
             )
-        values = self._run(
-            {signature.inputs["inputs"].name: examples},
-            [signature.outputs[alias].name for alias in aliases],
-        )
+        feeds = {signature.inputs["inputs"].name: examples}
+        outputs = self._run(signature, feeds, aliases)
+        _check_classifications(outputs, len(examples))
         response = classification_pb2.ClassificationResponse(
             model_spec=self._spec(request.model_spec)
         )
-        _add_classifications(
-            response.result,
-            len(examples),
-            dict(zip(aliases, values, strict=True)),
-        )
+        _add_classifications(response.result, outputs)
         return response
+
+    def _predict_signature(self, spec: model_pb2.ModelSpec) -> SignatureDef:
+        name = spec.signature_name or SERVING_DEFAULT
+        if name not in self.signatures:
+            raise _unfit(f'Serving signature key "{name}" not found.')
+        signature = self.signatures[name]
+        if signature.method_name not in _PREDICT_METHODS:
+            raise ServingError(
+                grpc.StatusCode.INTERNAL,
+                "Expected prediction signature method_name to be one of "
+                f"{{{', '.join(_PREDICT_METHODS)}}}. "
+                f"Was: {signature.method_name}",
+            )
+        return signature
 
     def _classify_signature(self, spec: model_pb2.ModelSpec) -> SignatureDef:
         name = spec.signature_name or SERVING_DEFAULT
@@ -256,8 +250,13 @@ class Servable:
         return spec
 
     def _run(
-        self, feeds: dict[str, np.ndarray], names: list[str]
-    ) -> list[np.ndarray]:
+        self,
+        signature: SignatureDef,
+        feeds: dict[str, np.ndarray],
+        aliases: list[str],
+    ) -> dict[str, np.ndarray]:
+        """The outputs of these names, of inputs by tensor name."""
+        names = {alias: signature.outputs[alias].name for alias in aliases}
         try:
             return self._session.run(names, feeds)
         except tf.errors.OpError as error:
@@ -342,10 +341,8 @@ def _examples(given: input_pb2.Input) -> np.ndarray:
     return np.array(examples, object)
 
 
-def _add_classifications(
-    result: classification_pb2.ClassificationResult,
-    count: int,
-    outputs: Mapping[str, np.ndarray],
+def _check_classifications(
+    outputs: Mapping[str, np.ndarray], count: int
 ) -> None:
     expected: dict[str, Any] = {"classes": object, "scores": np.float32}
     for alias, value in outputs.items():
@@ -371,9 +368,16 @@ def _add_classifications(
             "Tensors class and score should match in dim_size(1). Got "
             f"{widths[0]} vs. {widths[1]}"
         )
+
+
+def _add_classifications(
+    result: classification_pb2.ClassificationResult,
+    outputs: Mapping[str, np.ndarray],
+) -> None:
+    count, width = next(iter(outputs.values())).shape
     for row in range(count):
         classifications = result.classifications.add()
-        for column in range(widths[0]):
+        for column in range(width):
             one = classifications.classes.add()
             if "classes" in outputs:
                 one.label = outputs["classes"][row, column]
@@ -395,3 +399,7 @@ def _set(names: Any) -> str:
 
 def _invalid(message: str) -> ServingError:
     return ServingError(grpc.StatusCode.INVALID_ARGUMENT, message)
+
+
+def _unfit(message: str) -> ServingError:
+    return ServingError(grpc.StatusCode.FAILED_PRECONDITION, message)

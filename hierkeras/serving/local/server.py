@@ -64,13 +64,7 @@ class Server:
                 ("grpc.so_reuseport", 0),
             ],
         )
-        try:
-            self.port = self._server.add_insecure_port(f"{host}:{port}")
-        except RuntimeError:
-            raise UserError(
-                f"cannot listen on {host}:{port}; is another server running "
-                "there? give another --port, or --port=0 for any that is free"
-            ) from None
+        self.port = self._listen(f"{host}:{port}")
         self.versions = Versions(base_path, say, self._set_health)
         self._health = health.HealthServicer()
         self._set_health(False)
@@ -112,6 +106,15 @@ class Server:
         if self._polling is not None:
             self._polling.join(grace_seconds)
         self.versions.close()
+
+    def _listen(self, address: str) -> int:
+        try:
+            return self._server.add_insecure_port(address)
+        except RuntimeError:
+            raise UserError(
+                f"cannot listen on {address}; is another server running "
+                "there? give another --port, or --port=0 for any that is free"
+            ) from None
 
     def _poll(self, seconds: float) -> None:
         while not self._stopping.wait(seconds):

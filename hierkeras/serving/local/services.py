@@ -130,9 +130,8 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                     if number is None
                     else f"Specific({spec.name}, {number})"
                 )
-                raise ServingError(
-                    grpc.StatusCode.NOT_FOUND,
-                    f"Servable not found for request: {wanted}",
+                raise _missing(
+                    f"Servable not found for request: {wanted}"
                 ) from None
             yield servable
 
@@ -160,16 +159,12 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         if spec.HasField("version"):
             number = spec.version.value
             if number not in known:
-                raise ServingError(
-                    grpc.StatusCode.NOT_FOUND,
-                    f"Could not find version {number} of model {spec.name}",
+                raise _missing(
+                    f"Could not find version {number} of model {spec.name}"
                 )
             known = {number: known[number]}
         if not known:
-            raise ServingError(
-                grpc.StatusCode.NOT_FOUND,
-                f"Could not find any versions of model {spec.name}",
-            )
+            raise _missing(f"Could not find any versions of model {spec.name}")
         response = get_model_status_pb2.GetModelStatusResponse()
         for number, status in known.items():
             row = response.model_version_status.add(
@@ -189,3 +184,7 @@ def _check_spec(request: Any) -> None:
 
 def _invalid(message: str) -> ServingError:
     return ServingError(grpc.StatusCode.INVALID_ARGUMENT, message)
+
+
+def _missing(message: str) -> ServingError:
+    return ServingError(grpc.StatusCode.NOT_FOUND, message)

@@ -146,22 +146,22 @@ class Versions:
         except Exception as error:
             if servable is not None:
                 servable.close()
-            refused = ServingError.of(error)
-            self._set_status(number, ModelVersionStatus.END, refused)
-            self._failed.add(number)
-            before = self._number()
-            rest = (
-                "nothing is served"
-                if before is None
-                else f"version {before} stays"
-            )
-            reason = " ".join(refused.message.split())
-            self._say(f"version {number} does not load; {rest}: {reason}")
+            self._refuse(number, ServingError.of(error))
             return
         self._swap(_Loaded(servable))
         self._say(f"version {number} is served")
         # A closed version's graph is made of cycles, and large.
         gc.collect()
+
+    def _refuse(self, number: int, error: ServingError) -> None:
+        self._set_status(number, ModelVersionStatus.END, error)
+        self._failed.add(number)
+        before = self._number()
+        rest = (
+            "nothing is served" if before is None else f"version {before} stays"
+        )
+        reason = " ".join(error.message.split())
+        self._say(f"version {number} does not load; {rest}: {reason}")
 
     def _swap(self, new: _Loaded | None) -> None:
         """Makes a version, or none, the one that new requests run on."""

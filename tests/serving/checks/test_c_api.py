@@ -7,25 +7,16 @@ import msgspec
 import numpy as np
 import pytest
 import tensorflow as tf
-from etils import epath
 
 from hierkeras.serving.checks import c_api, verification
-from hierkeras.serving.graph import signatures
-from hierkeras.serving.graph.composite import Composite
-from hierkeras.serving.graph.signatures import ServingConfig
 from hierkeras.tree.routing import Routing
+from tests.serving.served_tree import save
 
 
 @pytest.fixture(scope="module")
 def saved(deep_tree, tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved") / "1"
-    signatures.save(
-        str(folder),
-        Composite(deep_tree.tree, deep_tree.models, Routing("soft")),
-        deep_tree.images.shape[1],
-        ServingConfig(top=3),
-    )
-    return epath.Path(folder)
+    return save(deep_tree, folder, Routing("soft"), top=3)
 
 
 def elsewhere(folder, runs):

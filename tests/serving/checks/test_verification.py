@@ -10,21 +10,13 @@ from etils import epath
 from hierkeras.serving.checks import verification
 from hierkeras.serving.checks.sample import Sample
 from hierkeras.serving.graph import signatures
-from hierkeras.serving.graph.composite import Composite
-from hierkeras.serving.graph.signatures import ServingConfig
 from hierkeras.tree.routing import Routing, route
+from tests.serving.served_tree import save
 
 
 @pytest.fixture(scope="module")
 def folder(deep_tree, tmp_path_factory):
-    path = tmp_path_factory.mktemp("saved") / "1"
-    signatures.save(
-        str(path),
-        Composite(deep_tree.tree, deep_tree.models, Routing("hard")),
-        deep_tree.images.shape[1],
-        ServingConfig(),
-    )
-    return epath.Path(path)
+    return save(deep_tree, tmp_path_factory.mktemp("saved") / "1")
 
 
 @pytest.fixture(scope="module")
@@ -120,14 +112,9 @@ def test_images_that_are_cropped_and_not_resized_are_found(
         "crop_and_resize",
         lambda images, image_size: images[:, :size, :size],
     )
-    signatures.save(
-        str(tmp_path / "1"),
-        Composite(deep_tree.tree, deep_tree.models, Routing("hard")),
-        size,
-        ServingConfig(),
-    )
+    folder = save(deep_tree, tmp_path / "1")
     with pytest.raises(verification.Mismatch, match="not resized"):
-        verification.verify(epath.Path(tmp_path / "1"), sample, 1e-4)
+        verification.verify(folder, sample, 1e-4)
 
 
 def test_what_only_python_can_load_is_found(sample, tmp_path):

@@ -6,9 +6,9 @@ from etils import epath
 from hierkeras.data.images import decode_and_resize
 from hierkeras.serving.checks import verification
 from hierkeras.serving.graph import decoding, signatures
-from hierkeras.serving.graph.composite import Composite
 from hierkeras.serving.graph.decoding import FINE, TOO_LARGE, UNREADABLE
 from hierkeras.tree.routing import Routing
+from tests.serving.served_tree import save
 
 from . import malformed
 
@@ -142,15 +142,9 @@ class TestDecodeRows:
 @pytest.fixture(scope="module")
 def folders(deep_tree, tmp_path_factory):
     """The same tree, exported with each way to treat bad images."""
-    composite = Composite(deep_tree.tree, deep_tree.models, Routing("soft"))
     root = epath.Path(tmp_path_factory.mktemp("saved"))
     for name in signatures.BAD_IMAGES:
-        signatures.save(
-            str(root / name),
-            composite,
-            deep_tree.images.shape[1],
-            signatures.ServingConfig(bad_images=name),
-        )
+        save(deep_tree, root / name, Routing("soft"), bad_images=name)
     return root
 
 
@@ -254,6 +248,7 @@ class TestSignature:
 
     def test_examples_are_treated_alike(self, saved, mixed):
         rows, _ = mixed
+        # As a client makes them: the key is part of the contract.
         examples = [
             tf.train.Example(
                 features=tf.train.Features(

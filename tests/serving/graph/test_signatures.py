@@ -6,24 +6,11 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from etils import epath
 
 from hierkeras.serving.checks import verification
 from hierkeras.serving.graph import signatures
-from hierkeras.serving.graph.composite import Composite
-from hierkeras.serving.graph.signatures import ServingConfig
 from hierkeras.tree.routing import Routing, route
-
-
-def save(grown, folder, routing=None, **config):
-    routing = routing or Routing("hard")
-    signatures.save(
-        str(folder),
-        Composite(grown.tree, grown.models, routing),
-        grown.images.shape[1],
-        ServingConfig(**config),
-    )
-    return epath.Path(folder)
+from tests.serving.served_tree import save
 
 
 @pytest.fixture(scope="module")
@@ -112,12 +99,6 @@ def test_a_bad_row_is_named(served, deep_tree, name):
         rows = [signatures.to_example(row) for row in rows]
     with pytest.raises(tf.errors.InvalidArgumentError, match="row 1 of the"):
         served[name](tf.constant(rows))
-
-
-def test_an_example_without_an_image_is_a_bad_row(served):
-    empty = tf.train.Example().SerializeToString()
-    with pytest.raises(tf.errors.InvalidArgumentError, match="row 0 of the"):
-        served["classify"](tf.constant([empty]))
 
 
 def test_a_bad_row_may_be_answered_with_nothing(lenient, deep_tree):
