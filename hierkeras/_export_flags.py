@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
 from absl import flags
 
 from hierkeras import _field_flags
@@ -31,22 +30,13 @@ def export_config(recipe: Recipe, force: bool = False) -> ExportConfig:
         force: Whether the quality gate is off.
     """
     from hierkeras.serving.exporting import ExportConfig
-    from hierkeras.serving.graph.signatures import ServingConfig
 
     return ExportConfig(
         routing=recipe.routing,
-        serving=ServingConfig(**answering(recipe)),
-        max_old_class_regression=recipe.serving.max_old_class_regression,
+        serving=recipe.serving,
         force=force,
         keep_versions=keep_versions(),
     )
-
-
-def answering(recipe: Recipe) -> dict[str, Any]:
-    """The fields that say what a served tree answers."""
-    fields = msgspec.to_builtins(recipe.serving)
-    del fields["max_old_class_regression"]
-    return fields
 
 
 def keep_versions() -> int:

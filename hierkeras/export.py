@@ -44,9 +44,7 @@ def main() -> None:
     recorded = remembered.read(generation).recipe
     recipe = _routing_flags.changed(recorded, "serving")
     if path.exists():
-        other = manifest.differences(
-            path, recipe.routing, _export_flags.answering(recipe)
-        )
+        other = manifest.differences(path, recipe.routing, recipe.serving)
         _print(
             {
                 "version": generation.number,

@@ -183,7 +183,7 @@ def digits_tree(run_binary, tmp_path_factory) -> GrownTree:
         "--flagfile=flags/digits.flags",
         "--max_epochs=2",
         "--width_multiplier=0.5",
-        "--set=max_old_class_regression=1",
+        "--max_old_class_regression=1",
         "--deterministic",
         f"--workdir={workdir}",
     )

@@ -114,7 +114,7 @@ class Disk:
             "--max_epochs=2",
             "--width_multiplier=0.5",
             "--growth=flat",
-            "--set=max_old_class_regression=1",
+            "--max_old_class_regression=1",
             "--deterministic",
             f"--workdir={self.workdir}",
             *flags,

@@ -194,10 +194,6 @@ FORGED = {
     "an only child": lambda raw: root(raw)["children"].pop(),
     "NaN": lambda raw: root(raw).update(fusion_exponent="NaN"),
     "an exponent above 1": lambda raw: root(raw).update(fusion_exponent=2),
-    "a temperature of 0": lambda raw: child(raw).update(temperature=0),
-    "a temperature below 0": lambda raw: root(raw).update(temperature=-1.0),
-    "a huge temperature": lambda raw: root(raw).update(temperature=1e300),
-    "a temperature of text": lambda raw: child(raw).update(temperature="1"),
     "an answer's temperature of 0": lambda raw: raw["tree"].update(
         temperatures={"hard": 1, "soft": 0, "fused": 1}
     ),

@@ -28,7 +28,7 @@ FLAGS = (
     "--flagfile=flags/digits.flags",
     "--deterministic",
     "--width_multiplier=0.5",
-    "--set=max_old_class_regression=1",
+    "--max_old_class_regression=1",
 )
 STREAM = (*FLAGS, "--max_epochs=3", "--class_batches=4,3,3", "--noexport")
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 from etils import epath
+from hierkeras.growth.plan import JobPlan
 
 from hierkeras._errors import UsageError
 from hierkeras.data import registry
 from hierkeras.data.source import DataConfig
-from hierkeras.growth.plan import JobPlan
 from hierkeras.models.registry import ModelConfig
 from hierkeras.training.spec import Leaves, Recipe
 
@@ -349,14 +349,14 @@ def test_digits_with_two_seeds(tmp_path):
 def test_what_is_trained_together_costs_what_it_runs():
     from study_parts.running import trained_flops  # needs TensorFlow
 
-    def spec(classes, *leaves, top_layers=0):
+    def spec(classes, *leaves, leaf_layers=0):
         alone = PLAN.from_scratch(classes, CATALOGUE)
-        together = Leaves(leaves, top_layers) if leaves else None
+        together = Leaves(leaves, leaf_layers) if leaves else None
         return msgspec.structs.replace(alone, leaves=together)
 
     alone = trained_flops(spec("0123"))
     both = trained_flops(spec("0123", ("0", "1"), ("2", "3")))
-    tops = trained_flops(spec("0123", ("0", "1"), ("2", "3"), top_layers=2))
+    tops = trained_flops(spec("0123", ("0", "1"), ("2", "3"), leaf_layers=2))
 
     assert both == pytest.approx(3 * alone, rel=0.001)
     assert alone < tops < 1.6 * alone

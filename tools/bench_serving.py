@@ -32,6 +32,7 @@ import numpy as np
 from absl import flags
 
 from hierkeras import _main
+from hierkeras.recipe import serving
 from hierkeras.serving.checks import c_api
 from hierkeras.tree import nodes
 from hierkeras.tree.routing import ROUTING_RULES, Routing, RoutingRule
@@ -88,7 +89,7 @@ def export(folder: str, kind: str, rule: RoutingRule) -> tuple[str, list[str]]:
     tree = make_tree(_KINDS[kind])
     networks = make_networks(tree, kind == "shared trunk")
     composite = Composite(tree, networks, Routing(rule))
-    signatures.save(folder, composite, _IMAGE_SIZE, signatures.ServingConfig())
+    signatures.save(folder, composite, _IMAGE_SIZE, serving.Serving())
     signature = verification.read_meta_graph(epath.Path(folder)).signature_def[
         signatures.PREDICT_IMAGES
     ]

@@ -11,7 +11,7 @@ from hierkeras.models import surgery
 
 
 def with_leaves(
-    branch: keras.Model, leaves: Sequence[keras.Model], top_layers: int
+    branch: keras.Model, leaves: Sequence[keras.Model], leaf_layers: int
 ) -> keras.Model:
     """Returns a network that answers as a branch and as each of its leaves.
 
@@ -22,7 +22,7 @@ def with_leaves(
         branch: A network from images to logits.
         leaves: Networks of the same structure but for their numbers of
             classes.
-        top_layers: Layers with a kernel, counted from the logits down, that
+        leaf_layers: Layers with a kernel, counted from the logits down, that
             each leaf has of its own.
 
     Returns:
@@ -33,18 +33,18 @@ def with_leaves(
     outputs = [branch.output]
     with branch.distribute_strategy.scope():
         for number, leaf in enumerate(leaves):
-            top, places = _top(leaf, top_layers, f"leaf{number}")
+            top, places = _top(leaf, leaf_layers, f"leaf{number}")
             below = [branch.operations[k].output for k in places]
             outputs.append(top(below))
         return keras.Model(branch.input, ops.concatenate(outputs, axis=-1))
 
 
 def _top(
-    model: keras.Model, top_layers: int, name: str
+    model: keras.Model, leaf_layers: int, name: str
 ) -> tuple[keras.Model, list[int]]:
     """What is above the cut, and which operations its inputs come from."""
     above = {
-        id(layer) for layer in model.layers[surgery.cut(model, top_layers) :]
+        id(layer) for layer in model.layers[surgery.cut(model, leaf_layers) :]
     }
     # The images themselves are always below.
     first = max(

@@ -139,12 +139,12 @@ def head_alone(model: keras.Model) -> keras.Model:
     return alone
 
 
-def top_weights(model: keras.Model, top_layers: int) -> list[np.ndarray]:
+def top_weights(model: keras.Model, leaf_layers: int) -> list[np.ndarray]:
     """The weights of a network's upper layers.
 
     Args:
         model: A network with a layer "logits".
-        top_layers: How many layers with a kernel, counted from the logits
+        leaf_layers: How many layers with a kernel, counted from the logits
             down, they begin with; 0, or more than there are: all.
 
     Returns:
@@ -152,20 +152,20 @@ def top_weights(model: keras.Model, top_layers: int) -> list[np.ndarray]:
     """
     return [
         np.asarray(weight)
-        for layer in model.layers[cut(model, top_layers) :]
+        for layer in model.layers[cut(model, leaf_layers) :]
         for weight in layer.weights
     ]
 
 
 def set_top_weights(
-    model: keras.Model, top_layers: int, values: Sequence[np.ndarray]
+    model: keras.Model, leaf_layers: int, values: Sequence[np.ndarray]
 ) -> None:
     """Gives a network's upper layers the weights that `top_weights` gave.
 
     Raises:
         ValueError: They are of another network.
     """
-    layers = model.layers[cut(model, top_layers) :]
+    layers = model.layers[cut(model, leaf_layers) :]
     weights = [weight for layer in layers for weight in layer.weights]
     own = [tuple(weight.shape) for weight in weights]
     given = [value.shape for value in values]
@@ -264,7 +264,7 @@ def shrink_and_perturb(
             weight.assign(shrink * weight + noise * random)
 
 
-def set_trainable(model: keras.Model, part: str, top_layers: int = 0) -> None:
+def set_trainable(model: keras.Model, part: str, leaf_layers: int = 0) -> None:
     """Chooses the part of a network that training changes.
 
     Frozen batch normalisation also runs in inference mode, so a frozen body
@@ -274,7 +274,7 @@ def set_trainable(model: keras.Model, part: str, top_layers: int = 0) -> None:
     Args:
         model: A network with a layer "logits"; changed in place.
         part: "all", "head" (the logits only) or "none".
-        top_layers: With "all", how many layers with a kernel, counted from
+        leaf_layers: With "all", how many layers with a kernel, counted from
             the logits down, are trained with what is above them; 0, or more
             than there are: all.
 
@@ -287,26 +287,26 @@ def set_trainable(model: keras.Model, part: str, top_layers: int = 0) -> None:
         )
     # A model that is itself frozen hides the state of its layers.
     model.trainable = True
-    lowest = cut(model, top_layers)
+    lowest = cut(model, leaf_layers)
     for number, layer in enumerate(model.layers):
         layer.trainable = (part == "all" and number >= lowest) or (
             part == "head" and layer.name == HEAD
         )
 
 
-def cut(model: keras.Model, top_layers: int) -> int:
+def cut(model: keras.Model, leaf_layers: int) -> int:
     """Where a network's upper layers begin.
 
     Args:
         model: The network.
-        top_layers: How many layers with a kernel, counted from the logits
+        leaf_layers: How many layers with a kernel, counted from the logits
             down, are above the cut; 0, or more than there are: all.
 
     Returns:
         The number of the lowest among `model.layers`.
     """
     kernels = [i for i, layer in enumerate(model.layers) if _has_kernel(layer)]
-    return kernels[-top_layers] if 0 < top_layers <= len(kernels) else 0
+    return kernels[-leaf_layers] if 0 < leaf_layers <= len(kernels) else 0
 
 
 def _has_kernel(layer: keras.Layer) -> bool:

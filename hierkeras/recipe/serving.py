@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
 from hierkeras._option import option
 
 BadImages = Literal["error", "empty"]
+BAD_IMAGES: tuple[BadImages, ...] = get_args(BadImages)
 
 
 class Serving(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,5 +37,6 @@ class Serving(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "classes, in [0, 1], grew by more.",
             0.0,
             1.0,
+            flag="max_old_class_regression",
         ),
     ] = 0.05

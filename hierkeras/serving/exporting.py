@@ -10,6 +10,7 @@ import keras
 from etils import epath
 
 from hierkeras._errors import UserError
+from hierkeras.recipe.serving import Serving
 from hierkeras.serving.checks import (
     manifest,
     publication,
@@ -19,7 +20,6 @@ from hierkeras.serving.checks import (
 )
 from hierkeras.serving.graph import signatures
 from hierkeras.serving.graph.composite import Composite
-from hierkeras.serving.graph.signatures import ServingConfig
 from hierkeras.training.context import Context
 from hierkeras.training.predictor import Predictor
 from hierkeras.tree import sums
@@ -38,17 +38,15 @@ class ExportConfig:
         routing: How the served tree answers.
         serving: What it answers, and what it refuses.
         sample_size: Validation images to compare its answers on.
-        max_old_class_regression: By how much, in [0, 1], the validation error
-            on old classes may have grown in the generation's step.
-        force: Whether it may have grown by more.
+        force: Whether the validation error on old classes may have grown by
+            more than `serving` says.
         keep_versions: How many of the latest versions stay, beside the one
             that is made; 0: all.
     """
 
     routing: Routing
-    serving: ServingConfig = dataclasses.field(default_factory=ServingConfig)
+    serving: Serving = dataclasses.field(default_factory=Serving)
     sample_size: int = 256
-    max_old_class_regression: float = 0.05
     force: bool = False
     keep_versions: int = 0
 
@@ -86,12 +84,13 @@ def check_quality(generation: Generation, config: ExportConfig) -> None:
     after = generation.step.old_error_after
     if before is None or after is None or config.force:
         return
-    if after - before > config.max_old_class_regression:
+    most = config.serving.max_old_class_regression
+    if after - before > most:
         raise UserError(
             f"generation {generation.number} is not exported: its validation "
             f"error on the old classes grew from {before:.1%} to {after:.1%}, "
             "by more than --max_old_class_regression="
-            f"{config.max_old_class_regression:g}; python -m hierkeras.export "
+            f"{most:g}; python -m hierkeras.export "
             "--force exports it all the same"
         )
 

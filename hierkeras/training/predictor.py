@@ -12,7 +12,7 @@ from scipy import special
 from hierkeras.models import surgery
 from hierkeras.training import results
 from hierkeras.training.context import Context
-from hierkeras.tree import nodes, routing
+from hierkeras.tree import nodes
 
 
 class Predictor:
@@ -56,13 +56,8 @@ class Predictor:
     def node_probabilities(
         self, node: nodes.Node, rows: np.ndarray
     ) -> np.ndarray:
-        """As `probabilities`, of a node; what `tree.routing.route` wants.
-
-        The node's temperature is applied.
-        """
-        return routing.temper(
-            self.probabilities(node.job, rows), node.temperature
-        )
+        """As `probabilities`, of a node; what `tree.routing.route` wants."""
+        return self.probabilities(node.job, rows)
 
     def features(self, job: str, indices: np.ndarray) -> np.ndarray:
         """What a job's model puts into its softmax layer; not remembered.

@@ -10,37 +10,23 @@ from hierkeras.tree.names import JobId, NodeName
 
 # Beyond these a temperature leaves nothing of the probabilities.
 _LEAST_TEMPERATURE, _MOST_TEMPERATURE = 0.01, 100.0
-# msgspec leaves out a default only where the value is this very object.
-_ONE = 1.0
 
 
-# Temperatures of 1 are not written, so that the check sums of older files
-# still hold.
-class Leaf(
-    msgspec.Struct,
-    frozen=True,
-    tag="leaf",
-    forbid_unknown_fields=True,
-    omit_defaults=True,
-):
+class Leaf(msgspec.Struct, frozen=True, tag="leaf", forbid_unknown_fields=True):
     """A model that names the class of an image of its superclass.
 
     Args:
         name: The superclass, unique in its tree: `root`, `root.1`, ….
         classes: The classes by name, in the order of the model's outputs.
         job: Id of the job whose model this is.
-        temperature: Divides the model's logits, in [0.01, 100]; 1: as they
-            are.
     """
 
     name: NodeName
     classes: tuple[str, ...]
     job: JobId
-    temperature: float = _ONE
 
     def __post_init__(self) -> None:
         _check_classes(self.name, self.classes)
-        _check_temperature(self)
 
     @property
     def children(self) -> tuple[Node, ...]:
@@ -49,11 +35,7 @@ class Leaf(
 
 
 class Branch(
-    msgspec.Struct,
-    frozen=True,
-    tag="branch",
-    forbid_unknown_fields=True,
-    omit_defaults=True,
+    msgspec.Struct, frozen=True, tag="branch", forbid_unknown_fields=True
 ):
     """A model that routes an image to one of its children.
 
@@ -68,17 +50,13 @@ class Branch(
         children: At least two nodes; each class is below exactly one.
         fusion_exponent: Weight in [0, 1] of the children's opinion under
             `fused` routing; 1 leaves the branch's own opinion out.
-        temperature: Divides the model's logits, in [0.01, 100]; 1: as they
-            are.
     """
 
     name: NodeName
     classes: tuple[str, ...]
     job: JobId
     children: tuple[Leaf | Branch, ...]
-    # Always written: a factory is no default to leave out.
-    fusion_exponent: float = msgspec.field(default_factory=lambda: 1.0)
-    temperature: float = _ONE
+    fusion_exponent: float = 1.0
 
     def __post_init__(self) -> None:
         _check_classes(self.name, self.classes)
@@ -103,7 +81,6 @@ class Branch(
                 f"branch {self.name!r} expected a fusion_exponent in "
                 f"[0, 1]. Received: {self.fusion_exponent}"
             )
-        _check_temperature(self)
 
     def positions(self) -> tuple[tuple[int, ...], ...]:
         """For each child, where its classes stand among the branch's own.
@@ -128,12 +105,10 @@ class BranchModel(msgspec.Struct, frozen=True):
     Args:
         classes: Its classes, in the order of its outputs.
         job: Id of the job whose model it is.
-        temperature: Divides its logits.
     """
 
     classes: tuple[str, ...]
     job: JobId
-    temperature: float = 1.0
 
 
 class Temperatures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -149,12 +124,16 @@ class Temperatures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         for rule in self.__struct_fields__:
-            _check_in_range(f"{rule} routing", getattr(self, rule))
+            temperature = getattr(self, rule)
+            if not _LEAST_TEMPERATURE <= temperature <= _MOST_TEMPERATURE:
+                raise ValueError(
+                    f"{rule} routing expected a temperature in "
+                    f"[{_LEAST_TEMPERATURE:g}, {_MOST_TEMPERATURE:g}]. "
+                    f"Received: {temperature}"
+                )
 
 
-class Tree(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
-):
+class Tree(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A hierarchy of models; each class is in exactly one leaf.
 
     Args:
@@ -256,20 +235,6 @@ def _check_classes(name: str, classes: tuple[str, ...]) -> None:
         raise ValueError(f"node {name!r} names a class twice")
 
 
-def _check_temperature(node: Node) -> None:
-    _check_in_range(f"node {node.name!r}", node.temperature)
-    if node.temperature == _ONE:
-        msgspec.structs.force_setattr(node, "temperature", _ONE)
-
-
-def _check_in_range(whose: str, temperature: float) -> None:
-    if not _LEAST_TEMPERATURE <= temperature <= _MOST_TEMPERATURE:
-        raise ValueError(
-            f"{whose} expected a temperature in [{_LEAST_TEMPERATURE:g}, "
-            f"{_MOST_TEMPERATURE:g}]. Received: {temperature}"
-        )
-
-
 def _walk(node: Node) -> Iterator[Node]:
     yield node
     for child in node.children:
@@ -297,13 +262,11 @@ def _replacing(
         return subtrees[node.name]
     if isinstance(node, Leaf):
         return node
-    same = BranchModel(node.classes, node.job, node.temperature)
-    model = models.get(node.name, same)
+    model = models.get(node.name, BranchModel(node.classes, node.job))
     return msgspec.structs.replace(
         node,
         classes=model.classes,
         job=model.job,
-        temperature=model.temperature,
         children=tuple(
             _replacing(child, subtrees, models) for child in node.children
         ),

@@ -17,8 +17,7 @@ given its child:
 With soft and fused routing, images that a branch is sure of need no children:
 see `contended`.
 
-The probabilities of a node are those of its logits divided by its
-temperature, and a tree has a temperature of the whole answer for each rule.
+A tree has a temperature of the whole answer for each rule.
 
 Formulas and rules take the module of array operations to use, `numpy` or one
 with its names such as `keras.ops`: what goes down the tree in `route` and in a
@@ -102,10 +101,7 @@ class Routing(msgspec.Struct, frozen=True):
 
 
 class NodeProbabilities(Protocol):
-    """Gives the softmax outputs of a node's model for some images.
-
-    The node's temperature is applied.
-    """
+    """Gives the softmax outputs of a node's model for some images."""
 
     def __call__(self, node: nodes.Node, rows: np.ndarray) -> np.ndarray:
         """Runs the node's model.

@@ -10,6 +10,15 @@ import functools
 
 import numpy as np
 import pytest
+from hierkeras.growth.options import (
+    CAPACITY_RULES,
+    CLONE_SOURCES,
+    CONFUSION_COUNTS,
+    GROWTH_MODES,
+    REFINEMENTS,
+    GrowthOptions,
+)
+from hierkeras.growth.plan import JobPlan
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -26,15 +35,6 @@ from hierkeras.growth.assess import Assessor
 from hierkeras.growth.changes import Changes
 from hierkeras.growth.extend_leaf import Grower
 from hierkeras.growth.incremental import first_tree, incremental
-from hierkeras.growth.options import (
-    CAPACITY_RULES,
-    CLONE_SOURCES,
-    CONFUSION_COUNTS,
-    GROWTH_MODES,
-    REFINEMENTS,
-    GrowthOptions,
-)
-from hierkeras.growth.plan import JobPlan
 from hierkeras.growth.relearn import relearn
 from hierkeras.models.registry import ModelConfig
 from hierkeras.training.context import Context, ContextConfig

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hierkeras.growth.options import GrowthOptions
 from PIL import Image
 
 from hierkeras._errors import UserError
 from hierkeras.data.source import DataConfig
 from hierkeras.growth import settings, steps
-from hierkeras.growth.options import GrowthOptions
 from hierkeras.training.context import Context, ContextConfig
 from hierkeras.training.executors import InlineExecutor
 from hierkeras.tree import generation

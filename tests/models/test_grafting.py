@@ -32,25 +32,25 @@ def answers(model):
     return np.asarray(model(IMAGES, training=False))
 
 
-def on_trunk(branch, leaf, top_layers, backbone):
+def on_trunk(branch, leaf, leaf_layers, backbone):
     """A leaf whose layers below the cut are the branch's."""
     whole = network(leaf.output_shape[-1], backbone)
     for old, new in zip(branch.layers, whole.layers, strict=True):
         if new.name != surgery.HEAD:
             new.set_weights(old.get_weights())
-    own = surgery.top_weights(leaf, top_layers)
-    surgery.set_top_weights(whole, top_layers, own)
+    own = surgery.top_weights(leaf, leaf_layers)
+    surgery.set_top_weights(whole, leaf_layers, own)
     return whole
 
 
 @pytest.mark.parametrize("backbone", ["small_cnn", "small_resnet"])
-@pytest.mark.parametrize("top_layers", [1, 2, 3, 0])
-def test_each_leaf_goes_on_from_the_branch(models, backbone, top_layers):
+@pytest.mark.parametrize("leaf_layers", [1, 2, 3, 0])
+def test_each_leaf_goes_on_from_the_branch(models, backbone, leaf_layers):
     branch, leaves = models(backbone)
 
-    joint = with_leaves(branch, leaves, top_layers)
+    joint = with_leaves(branch, leaves, leaf_layers)
 
-    wholes = [on_trunk(branch, leaf, top_layers, backbone) for leaf in leaves]
+    wholes = [on_trunk(branch, leaf, leaf_layers, backbone) for leaf in leaves]
     expected = [answers(model) for model in (branch, *wholes)]
     np.testing.assert_allclose(
         answers(joint), np.concatenate(expected, axis=1), rtol=1e-4, atol=1e-5

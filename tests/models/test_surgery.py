@@ -229,10 +229,10 @@ def test_parts_can_be_chosen_in_any_order():
         set_trainable(model, "body")
 
 
-def test_top_layers_are_counted_from_the_logits_with_their_normalisation():
+def test_leaf_layers_are_counted_from_the_logits_with_their_normalisation():
     model = small(3)
     names = [layer.name for layer in model.layers]
-    set_trainable(model, "all", top_layers=2)
+    set_trainable(model, "all", leaf_layers=2)
     frozen = model.get_layer("stage1_1_conv").trainable_variables
     assert frozen == []
     trained = [layer.name for layer in model.layers if layer.trainable]
@@ -252,11 +252,11 @@ def test_top_layers_are_counted_from_the_logits_with_their_normalisation():
     assert not any(kept[first:])
 
 
-@pytest.mark.parametrize("top_layers", [0, 4, 99])
-def test_as_many_top_layers_as_there_are_is_all(top_layers):
+@pytest.mark.parametrize("leaf_layers", [0, 4, 99])
+def test_as_many_leaf_layers_as_there_are_is_all(leaf_layers):
     model = small(3)
     everything = len(model.trainable_variables)
-    set_trainable(model, "all", top_layers)
+    set_trainable(model, "all", leaf_layers)
     assert len(model.trainable_variables) == everything
 
 
@@ -280,7 +280,7 @@ def test_frozen_layers_are_not_shrunk(trained):
     model = small(3)
     fresh = [np.array(weight) for weight in model.weights]
     transfer_weights(trained, model, CLASSES, CLASSES)
-    set_trainable(model, "all", top_layers=2)
+    set_trainable(model, "all", leaf_layers=2)
 
     shrink_and_perturb(model, fresh, 0.4, 0.1)
 

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from etils import epath
 
+from hierkeras.recipe.serving import Serving
 from hierkeras.tree.routing import Routing
 from tests import small_trees
 
@@ -70,7 +71,7 @@ def _exported() -> tempfile.TemporaryDirectory:
         folder.name,
         Composite(tree, models, Routing("soft")),
         SIZE,
-        signatures.ServingConfig(top=TOP),
+        Serving(top=TOP),
     )
     return folder
 
@@ -89,7 +90,7 @@ def save(
         str(folder),
         Composite(grown.tree, grown.models, routing or Routing("hard")),
         grown.images.shape[1],
-        signatures.ServingConfig(**config),
+        Serving(**config),
     )
     return epath.Path(folder)
 

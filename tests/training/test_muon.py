@@ -111,7 +111,7 @@ def test_matrices_are_the_convolutions_of_a_branch_and_its_leaves():
     config = ModelConfig("small_cnn", image_size=8, width_multiplier=0.5)
     branch, first, second = (build_model(config, n) for n in (4, 2, 2))
 
-    joint = grafting.with_leaves(branch, [first, second], top_layers=2)
+    joint = grafting.with_leaves(branch, [first, second], leaf_layers=2)
 
     paths = [v.path for v in joint.trainable_variables if is_matrix(v)]
     # The branch's three, and the last of each leaf.

@@ -3,11 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from scipy import special
 
 from hierkeras.training import results
 from hierkeras.training.predictor import Predictor
-from hierkeras.tree.nodes import Leaf
 
 
 @pytest.fixture
@@ -63,21 +61,3 @@ def test_no_image_runs_nothing(counted):
     found = predictor.probabilities(job, np.array([], np.int64))
 
     assert found.shape == (0, 4) and ran == []
-
-
-def test_a_nodes_temperature_divides_its_logits(counted, trained):
-    predictor, job, _ = counted
-    context, result = trained
-    leaf = Leaf("root", result.spec.classes, job, temperature=2.5)
-    indices = np.array([4, 17])
-
-    found = predictor.node_probabilities(leaf, indices)
-
-    pixels = np.concatenate(
-        list(context.source.read(indices).batch(1).as_numpy_iterator())
-    )
-    model = results.load_model(context.store, job)
-    logits = model.predict(pixels.astype(np.float32), verbose=0)
-    np.testing.assert_allclose(
-        found, special.softmax(logits / 2.5, axis=1), rtol=1e-4, atol=1e-6
-    )

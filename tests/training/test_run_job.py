@@ -179,7 +179,7 @@ def test_training_the_head_sweeps_each_image_once(trained, make_spec):
     ] == pytest.approx(result.measured.top1_error, abs=0.02)
 
 
-def test_a_leaf_of_top_layers_shares_its_parents_trunk(trained, make_spec):
+def test_a_leaf_of_leaf_layers_shares_its_parents_trunk(trained, make_spec):
     context, parent = trained
     start = Clone(parent.job, "random", 1.0, 0.0, leaf_layers=2)
     spec = make_spec(context, ("0", "2"), start=start)

@@ -10,9 +10,8 @@ def trees(draw: st.DrawFn) -> Tree:
     def node(name, classes):
         # A branch lists its classes in an order of its own.
         own_order = tuple(draw(st.permutations(classes)))
-        temperature = draw(st.sampled_from([1.0, 0.25, 1.7]))
         if len(classes) == 1 or draw(st.booleans()):
-            return Leaf(name, own_order, name.replace(".", ""), temperature)
+            return Leaf(name, own_order, name.replace(".", ""))
         count = draw(st.integers(2, min(3, len(classes))))
         children = tuple(
             node(f"{name}.{k + 1}", classes[k::count]) for k in range(count)
@@ -24,7 +23,6 @@ def trees(draw: st.DrawFn) -> Tree:
             name.replace(".", ""),
             children,
             exponent,
-            temperature,
         )
 
     count = draw(st.integers(1, 12))

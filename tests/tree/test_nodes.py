@@ -93,10 +93,6 @@ def test_nodes_come_parents_first_and_left_to_right():
             r"fusion_exponent in \[0, 1\]. Received: nan",
         ),
         (
-            lambda: Leaf("root", ("fox",), "job", float("nan")),
-            r"node 'root' expected a temperature in .* Received: nan",
-        ),
-        (
             lambda: Branch(
                 "root", ANIMALS.classes, "job", (CATS, DOGS), 1.0, 0.0
             ),
@@ -132,20 +128,6 @@ def test_replacing_a_leaf_leaves_the_others_alone():
 
     assert tree.leaves == (CATS, wider)
     assert (tree.root.classes, tree.root.job) == (model.classes, "job 7")
-
-
-def test_a_temperature_stays_with_its_model_and_its_answer():
-    warm = Branch("root", ANIMALS.classes, "job 0", (CATS, DOGS), 0.5, 1.5)
-    tree = Tree(warm, Temperatures(hard=1.1, soft=1.2, fused=1.3))
-    cats = Leaf("root.1", CATS.classes, "job 8", 2.0)
-
-    same = tree.replacing({"root.1": cats})
-    refined = tree.replacing({}, {"root": BranchModel(warm.classes, "job 9")})
-
-    assert same.root.temperature == 1.5
-    assert same.leaves == (cats, DOGS)
-    assert refined.root.temperature == 1.0
-    assert same.temperatures is None and refined.temperatures is None
 
 
 def test_replacing_does_not_leave_a_branch_that_lacks_a_class():

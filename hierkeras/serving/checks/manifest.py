@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from etils import epath
 
 from hierkeras import __version__
+from hierkeras.recipe.serving import Serving
 from hierkeras.serving.checks import model_card
 from hierkeras.training.context import Context
-from hierkeras.tree import nodes, sums
+from hierkeras.tree import sums
 from hierkeras.tree.generation import Generation
 from hierkeras.tree.routing import Routing, temperature
 
 if TYPE_CHECKING:  # they import TensorFlow
     from hierkeras.serving.checks.verification import Verified
-    from hierkeras.serving.graph.signatures import ServingConfig
 
 EXTRA = "assets.extra"
 MANIFEST = "manifest.json"
@@ -35,7 +34,7 @@ def write(
     generation: Generation,
     context: Context,
     routing: Routing,
-    serving: ServingConfig,
+    serving: Serving,
     verified: Verified,
 ) -> None:
     """Writes it, the model card, and the check sums of all files.
@@ -60,7 +59,7 @@ def describe(
     generation: Generation,
     context: Context,
     routing: Routing,
-    serving: ServingConfig,
+    serving: Serving,
     verified: Verified,
 ) -> dict[str, Any]:
     """The manifest; errors are top-1, in [0, 1], on validation images."""
@@ -80,8 +79,8 @@ def describe(
         },
         "model": generation.settings["recipe"]["network"],
         "routing": msgspec.to_builtins(routing),
-        "temperatures": _temperatures(tree, routing),
-        "serving": dataclasses.asdict(serving),
+        "temperature": temperature(tree, routing.rule),
+        "serving": msgspec.to_builtins(serving),
         "validation_error": step.error_after,
         "old_classes_validation_error_before": step.old_error_before,
         "old_classes_validation_error_after": step.old_error_after,
@@ -105,14 +104,14 @@ def _data(context: Context, classes: tuple[str, ...]) -> dict[str, Any]:
 
 
 def differences(
-    folder: epath.Path, routing: Routing, serving: Mapping[str, Any]
+    folder: epath.Path, routing: Routing, serving: Serving
 ) -> list[str]:
     """How a version answers otherwise than is asked for.
 
     Args:
         folder: The version.
         routing: How the tree is to answer.
-        serving: What it is to answer: the fields of a `ServingConfig`.
+        serving: What it is to answer.
 
     Returns:
         Such as "contention 0 instead of 0.6"; nothing where the version does
@@ -123,9 +122,10 @@ def differences(
         content = msgspec.json.decode(raw, type=_Answering)
     except (OSError, ValueError, RecursionError):
         return []
-    asked = {**msgspec.to_builtins(routing), **serving}
+    asked = msgspec.to_builtins(routing) | msgspec.to_builtins(serving)
+    del asked["max_old_class_regression"]  # decides whether it is there
     there = {**msgspec.to_builtins(content.routing), **content.serving}
-    used = {"rule", *routing.acting.uses, *serving}
+    used = {"rule", *routing.acting.uses, *Serving.__struct_fields__}
     called = {"rule": "routing"}  # as the flags are
     return [
         f"{called.get(name, name)} {there[name]} instead of {wanted}"
@@ -139,11 +139,3 @@ class _Answering(msgspec.Struct):
 
     routing: Routing
     serving: dict[str, Any]
-
-
-def _temperatures(tree: nodes.Tree, routing: Routing) -> dict[str, float]:
-    """The temperature of the whole answer, and of each node by its name."""
-    return {
-        "answer": temperature(tree, routing.rule),
-        **{node.name: node.temperature for node in tree.nodes()},
-    }

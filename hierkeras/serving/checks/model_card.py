@@ -62,7 +62,7 @@ def text(manifest: Mapping[str, Any]) -> str:
         num_classes=len(names),
         names=", ".join(html.escape(printable(name)) for name in names),
         old=_old_classes(manifest),
-        scores=_scores(manifest["temperatures"]),
+        scores=_scores(manifest["temperature"]),
     )
 
 
@@ -81,10 +81,10 @@ def _old_classes(manifest: Mapping[str, Any]) -> str:
     )
 
 
-def _scores(temperatures: Mapping[str, float]) -> str:
-    if set(temperatures.values()) == {1.0}:
+def _scores(temperature: float) -> str:
+    if temperature == 1.0:
         return "Probabilities, as the networks give them."
     return (
         "Probabilities, calibrated on those validation images: the "
-        f"temperature of the answer is {temperatures['answer']:g}."
+        f"temperature of the answer is {temperature:g}."
     )

@@ -99,7 +99,7 @@ class Composite:
         logits, *given = self.weights.call(
             part.model, [tensors[key] for key in part.takes]
         )
-        own = tf.nn.softmax(tf.cast(logits, tf.float32) / node.temperature)
+        own = tf.nn.softmax(tf.cast(logits, tf.float32))
         count = tf.shape(own)[0]
         if isinstance(node, nodes.Leaf):
             return own, tf.fill([count], self._leaf_numbers[node.classes[0]])

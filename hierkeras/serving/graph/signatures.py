@@ -16,13 +16,12 @@ not in the leaf taken.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
-from typing import Literal, get_args
 
 import tensorflow as tf
 
 from hierkeras.data.images import crop_and_resize
+from hierkeras.recipe.serving import Serving
 from hierkeras.serving.graph import decoding
 from hierkeras.serving.graph.composite import Composite
 from hierkeras.serving.graph.decoding import Decoded
@@ -35,29 +34,9 @@ CLASSIFY = "classify"
 CLASSIFY_METHOD = "tensorflow/serving/classify"
 EXAMPLE_IMAGE = "image/encoded"
 
-BadImages = Literal["error", "empty"]
-BAD_IMAGES: tuple[BadImages, ...] = get_args(BadImages)
-
-
-@dataclasses.dataclass(frozen=True)
-class ServingConfig:
-    """What a served tree answers, and what it refuses.
-
-    Args:
-        top: Most classes in an answer, at least 1.
-        max_pixels: Most pixels that an encoded image may have.
-        bad_images: `error`: a request with an image that cannot be decoded
-            fails and says which; `empty`: that row is answered with an empty
-            class of score 0, the others as ever.
-    """
-
-    top: int = 5
-    max_pixels: int = 50_000_000
-    bad_images: BadImages = "error"
-
 
 def save(
-    folder: str, composite: Composite, image_size: int, config: ServingConfig
+    folder: str, composite: Composite, image_size: int, config: Serving
 ) -> None:
     """Writes a tree as a SavedModel.
 
@@ -94,7 +73,7 @@ class _Signatures:
     """
 
     def __init__(
-        self, composite: Composite, image_size: int, config: ServingConfig
+        self, composite: Composite, image_size: int, config: Serving
     ) -> None:
         self._size = image_size
         self._config = config
@@ -188,7 +167,7 @@ def _without_bad(
     }
 
 
-def _refuse_bad(decoded: Decoded, config: ServingConfig) -> tf.Operation:
+def _refuse_bad(decoded: Decoded, config: Serving) -> tf.Operation:
     bad = tf.where(tf.not_equal(decoded.problems, decoding.FINE))[:, 0]
 
     reasons = [

@@ -4,8 +4,9 @@ import tensorflow as tf
 from etils import epath
 
 from hierkeras.data.images import decode_and_resize
+from hierkeras.recipe import serving
 from hierkeras.serving.checks import verification
-from hierkeras.serving.graph import decoding, signatures
+from hierkeras.serving.graph import decoding
 from hierkeras.serving.graph.decoding import FINE, TOO_LARGE, UNREADABLE
 from hierkeras.tree.routing import Routing
 from tests.serving.served_tree import save
@@ -143,7 +144,7 @@ class TestDecodeRows:
 def folders(deep_tree, tmp_path_factory):
     """The same tree, exported with each way to treat bad images."""
     root = epath.Path(tmp_path_factory.mktemp("saved"))
-    for name in signatures.BAD_IMAGES:
+    for name in serving.BAD_IMAGES:
         save(deep_tree, root / name, Routing("soft"), bad_images=name)
     return root
 
@@ -152,7 +153,7 @@ def folders(deep_tree, tmp_path_factory):
 def saved(folders):
     return {
         name: tf.saved_model.load(str(folders / name)).signatures
-        for name in signatures.BAD_IMAGES
+        for name in serving.BAD_IMAGES
     }
 
 
