@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from etils import epath
 
-from hierkeras.recipe.serving import Serving
+from hierkeras.recipe import serving
 from hierkeras.tree.routing import Routing
 from tests import small_trees
 
@@ -71,7 +71,7 @@ def _exported() -> tempfile.TemporaryDirectory:
         folder.name,
         Composite(tree, models, Routing("soft")),
         SIZE,
-        Serving(top=TOP),
+        serving.Serving(top=TOP),
     )
     return folder
 
@@ -90,7 +90,7 @@ def save(
         str(folder),
         Composite(grown.tree, grown.models, routing or Routing("hard")),
         grown.images.shape[1],
-        Serving(**config),
+        serving.Serving(**config),
     )
     return epath.Path(folder)
 

@@ -93,12 +93,6 @@ def test_nodes_come_parents_first_and_left_to_right():
             r"fusion_exponent in \[0, 1\]. Received: nan",
         ),
         (
-            lambda: Branch(
-                "root", ANIMALS.classes, "job", (CATS, DOGS), 1.0, 0.0
-            ),
-            r"in \[0.01, 100\]. Received: 0",
-        ),
-        (
             lambda: Temperatures(hard=1.0, soft=float("inf"), fused=1.0),
             "soft routing expected a temperature .* Received: inf",
         ),
