@@ -54,11 +54,11 @@ _IMAGES_PER_REQUEST = flags.DEFINE_integer(
     lower_bound=1,
     upper_bound=10_000,
 )
-_SHOW = flags.DEFINE_integer(
-    "show",
+_TOP = flags.DEFINE_integer(
+    "top",
     1,
-    "Most classes to show for an image; a model answers with as many as it "
-    "was exported for, at most.",
+    "Most classes that are told of an image; a model answers with as many "
+    "as it was exported for, at most.",
     lower_bound=1,
     upper_bound=10**6,
 )
@@ -170,7 +170,7 @@ def _print(results: _Results) -> None:
 
 
 def _object(results: _Results) -> dict[str, object]:
-    top = _SHOW.value
+    top = _TOP.value
     return {
         "answers": [
             {
@@ -194,7 +194,7 @@ def _table(results: _Results) -> str:
         best = zip(answer.classes, answer.scores, strict=True)
         rows += [
             (printable(file), shown(name), f"{score:.4f}", shown(answer.path))
-            for name, score in list(best)[: _SHOW.value]
+            for name, score in list(best)[: _TOP.value]
         ]
     first, second = (max(len(row[i]) for row in rows) for i in (0, 1))
     return "\n".join(

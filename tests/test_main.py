@@ -16,7 +16,9 @@ OWN_FLAGS = {
     "evaluate": {"generation", "split"},
     "increment": {"recipe", "show", "class_batches", "growth", "backbone"},
 }
-SHARED_FLAGS = {"workdir", "dataset", "routing", "set", "format"}
+SHARED_FLAGS = {
+    *("workdir", "dataset", "routing", "contention", "set", "format")
+}
 
 
 @pytest.mark.parametrize("name", OWN_FLAGS)
@@ -54,7 +56,7 @@ ALL_FLAGS = {
         "saved_model",
         "timeout_seconds",
         "images_per_request",
-        "show",
+        "top",
         "format",
     },
 }

@@ -73,7 +73,7 @@ def expected(saved_model, files):
 def test_every_image_of_a_folder_is_answered_for(
     run_predict, photos, where, saved_model
 ):
-    outcome = run_predict(*where, str(photos), "--format=json", "--show=2")
+    outcome = run_predict(*where, str(photos), "--format=json", "--top=2")
     assert (outcome.status, outcome.stderr) == (0, "")
     printed = json.loads(outcome.stdout)
     assert printed["failed"] == []
@@ -101,7 +101,7 @@ def test_batches_change_nothing(run_predict, photos, where):
 
 def test_the_table_can_be_read(run_predict, photos, where, saved_model):
     files = [photos / "more" / "c.png", photos / "a.PNG"]
-    outcome = run_predict(*where, *map(str, files), "--show=2")
+    outcome = run_predict(*where, *map(str, files), "--top=2")
     head, *rows = outcome.stdout.splitlines()
     assert re.fullmatch(r"file +class +score  path", head)
     wanted = expected(saved_model, files)
@@ -160,7 +160,7 @@ def test_a_bad_image_is_named_and_the_others_answered(
         (["--server=h:1", "--saved_model=d", "p.jpg"], 2, "either --server"),
         (["--server=h:1"], 2, "no image given"),
         (["--saved_model=d", "--model=m", "p.jpg"], 2, "--model"),
-        (["--server=h:1", "--show=0", "p.jpg"], 2, "--show"),
+        (["--server=h:1", "--top=0", "p.jpg"], 2, "--top"),
         (["--server=h:1", "no/such.jpg"], 1, "no/such.jpg"),
         (["--saved_model=flags", "tests/conftest.py"], 1, "saved_model.pb"),
         (["--saved_model=flags", "flags"], 1, "folder flags holds no image"),

@@ -173,7 +173,7 @@ def test_names_are_served_as_they_are(grown, hostile, run_main):
     flags = (
         "--workdir=unused",
         f"--saved_model={workdir / 'serving' / '2'}",
-        "--show=1000",
+        "--top=1000",
     )
     answered = run_main(predict, *flags, "--format=json", str(photo))
     check_shown(answered)
