@@ -10,15 +10,6 @@ import functools
 
 import numpy as np
 import pytest
-from hierkeras.growth.options import (
-    CAPACITY_RULES,
-    CLONE_SOURCES,
-    CONFUSION_COUNTS,
-    GROWTH_MODES,
-    REFINEMENTS,
-    GrowthOptions,
-)
-from hierkeras.growth.plan import JobPlan
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -30,20 +21,19 @@ from hypothesis.stateful import (
 
 from hierkeras.data.arrays import ArraySource
 from hierkeras.data.catalogue import Catalogue
-from hierkeras.data.source import DataConfig
 from hierkeras.growth.assess import Assessor
 from hierkeras.growth.changes import Changes
-from hierkeras.growth.extend_leaf import Grower
-from hierkeras.growth.incremental import first_tree, incremental
+from hierkeras.growth.grower import Grower
+from hierkeras.growth.incremental import grow_tree
 from hierkeras.growth.relearn import relearn
-from hierkeras.models.registry import ModelConfig
-from hierkeras.training.context import Context, ContextConfig
-from hierkeras.training.jobs import Jobs
-from hierkeras.training.results import JobResult, Measured
-from hierkeras.training.spec import Recipe
-from hierkeras.tree.generation import Generation, Step, from_json, to_json
+from hierkeras.growth.specs import Specs
+from hierkeras.recipe import fields
+from hierkeras.recipe.recipe import check
+from hierkeras.training.spec import Clone, CutOut, Preview, parents
+from hierkeras.tree.generation import from_json, to_json
 from hierkeras.tree.nodes import Branch, Leaf
 from hierkeras.tree.routing import ROUTING_RULES, Routing, route
+from tests import builders
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -60,28 +50,6 @@ CATALOGUE = Catalogue(
     splits=np.ones(len(IMAGES), np.int8),
     digests=np.zeros(len(IMAGES)),
 )
-
-
-class UntrainedJobs:
-    """In place of an executor: remembers what it was asked, trains nothing."""
-
-    def __init__(self):
-        self.specs = {}
-
-    async def run(self, spec, label, context):
-        assert spec.initial is None or spec.initial.job in self.specs
-        self.specs[spec.job] = spec
-        await asyncio.sleep(0)  # others come between, as with real jobs
-        measured = Measured(0.0, 0.0, 0.0)
-        return JobResult(spec, label, measured, 0, 0, 0.0, {})
-
-
-class RememberedJobs(Jobs):
-    """The jobs of a step, where the executor alone knows their specs."""
-
-    def __init__(self, context, executor):
-        super().__init__(context, executor)
-        self.spec = executor.specs.__getitem__
 
 
 class ChanceAnswers:
@@ -121,24 +89,38 @@ class ChanceAnswers:
         return self.probabilities(node.job, rows)
 
 
-DIVISIONS = [
-    {"confusion_from": "previous"},
-    {"confusion_from": "flat"},
-    {"confusion_from": "flat", "partition_by": "predicted_error"},
+class Priced(Assessor):
+    """An assessor to whom every model costs the same."""
+
+    def flops(self, tree):
+        return 1e6 * len(list(tree.nodes()))
+
+
+def any_of(name):
+    return st.sampled_from(fields.find(name).values)
+
+
+# How a recipe's leaves learn, and what divides them, which have to fit.
+FITTING = [("beside", "spectral")] + [
+    (leaves, rule)
+    for leaves in ("after", "together")
+    for rule in ("spectral", "predicted_error")
 ]
-OPTIONS = st.builds(
-    lambda division, **options: GrowthOptions(**division, **options),
-    division=st.sampled_from(DIVISIONS),
-    growth=st.sampled_from([*GROWTH_MODES, "clone"]),
-    num_superclasses=st.sampled_from([0, 2, 3, 5]),
-    clone_from=st.sampled_from(CLONE_SOURCES),
-    refine_branches=st.sampled_from(REFINEMENTS),
-    routing=st.builds(
-        Routing, st.sampled_from(ROUTING_RULES), st.integers(1, 4)
+RECIPES = st.builds(
+    lambda fitting, **options: builders.recipe(
+        leaves=fitting[0], partition_by=fitting[1], **options
     ),
-    confusion_counts=st.sampled_from(CONFUSION_COUNTS),
-    leaf_capacity=st.sampled_from([1.0, 1.5]),
-    capacity_rule=st.sampled_from(CAPACITY_RULES),
+    fitting=st.sampled_from(FITTING),
+    increments=any_of("increments") | st.just("clone"),
+    compete_by=any_of("compete_by"),
+    significance=st.sampled_from([0.05, 1.0]),
+    num_superclasses=st.sampled_from([0, 2, 3, 5]),
+    refine_branches=any_of("refine_branches"),
+    confusion_counts=any_of("confusion_counts"),
+    leaf_layers=st.sampled_from([0, 2]),
+    calibrate=st.booleans(),
+    rule=any_of("rule"),
+    beam_width=st.integers(1, 4),
 )
 
 
@@ -150,91 +132,88 @@ class GrowingTree(RuleBasedStateMachine):
     """Any sequence of steps, from any generation, with classes or images."""
 
     @initialize(
-        seed=st.integers(0, 2**32),
-        count=st.integers(1, 9),
-        options=OPTIONS,
-        joint_epochs=st.sampled_from([0, 3]),
+        seed=st.integers(0, 2**32), count=st.integers(1, 9), recipe=RECIPES
     )
-    def start(self, seed, count, options, joint_epochs):
-        self.joint_epochs = joint_epochs
-        self.executor = UntrainedJobs()
+    def start(self, seed, count, recipe):
+        self.executor = builders.Untrained()
         self.answers = ChanceAnswers(self.executor.specs, seed)
         self.generations = []
         self.latest = None
-        self.context = Context(
-            ContextConfig("nowhere", DataConfig("none"), 8),
-            ArraySource("none", "none", CATALOGUE, np.zeros((0, 8, 8))),
+        self.context = builders.open_context(
+            "nowhere",
+            source=ArraySource("none", "none", CATALOGUE, np.zeros((0, 8, 8))),
         )
-        self.run(options, CLASSES[:count], first_tree)
+        self.run(recipe, grow_tree, None, CLASSES[:count])
 
-    def run(self, options, new_classes, grow, *arguments):
-        assessor = Assessor(CATALOGUE, self.answers, options.routing)
-        jobs = RememberedJobs(self.context, self.executor)
-        plan = JobPlan(
-            ModelConfig("small_cnn", image_size=8),
-            Recipe(),
-            joint_epochs=self.joint_epochs,
+    def run(self, recipe, grow, tree, what):
+        check(recipe)
+        grower = Grower(
+            recipe,
+            Specs(recipe, CATALOGUE),
+            builders.UntrainedJobs(self.context, self.executor),
+            Priced(CATALOGUE, self.answers, recipe.routing),
         )
-        grower = Grower(options, plan, jobs, assessor)
-        tree, decisions = asyncio.run(grow(*arguments, new_classes, grower))
-        step = Step(
-            new_classes if isinstance(new_classes, tuple) else (),
-            decisions,
-            jobs.uses(),
-            scratch=None,
-            unreadable_images=(),
-            old_error_before=None,
-            old_error_after=None,
-            error_after=assessor.error(tree, tree.classes),
-            seconds=0.0,
+        grown, decisions = asyncio.run(grow(tree, what, grower))
+        assert (grown.temperatures is not None) == recipe.growth.calibrate
+        self.latest = builders.generation(
+            grown,
+            len(self.generations) + 1,
+            made_by=recipe,
+            parent=self.latest.number if self.latest else None,
+            new_classes=what if grow is grow_tree else (),
+            decisions=decisions,
+            jobs=grower.jobs.uses(),
+            error_after=grower.assessor.error(grown, grown.classes),
         )
-        parent = self.latest.number if self.latest else None
-        number = len(self.generations) + 1
-        self.latest = Generation(number, {}, tree, step, parent)
         self.generations.append(self.latest)
 
     # One rule: hypothesis would leave one of two out of many runs.
     @rule(
         data=st.data(),
-        options=OPTIONS,
+        recipe=RECIPES,
         what=st.sampled_from(WHAT),
     )
-    def step(self, data, options, what):
+    def step(self, data, recipe, what):
         if data.draw(st.integers(0, 4)) == 4:  # roll back
             self.latest = data.draw(st.sampled_from(self.generations))
         before = self.latest
         known = before.tree.classes
         unknown = [name for name in CLASSES if name not in known]
         if what == "new images" or not unknown:
-            self.relearn(data, options)
+            self.relearn(data, recipe)
             return
         classes = st.sampled_from(unknown)
         new = tuple(
             data.draw(st.lists(classes, min_size=1, max_size=9, unique=True))
         )
-        self.run(options, new, incremental, before.tree)
+        self.run(recipe, grow_tree, before.tree, new)
         check_step(before.tree, self.latest, new, self.executor.specs)
         if what == "the same again":
             once, self.latest = self.latest, before
-            self.run(options, new, incremental, before.tree)
+            self.run(recipe, grow_tree, before.tree, new)
             assert self.latest.tree == once.tree
             assert self.latest.step == once.step
             # Their numbers differ.
             assert self.latest != once
             assert to_json(self.latest) != to_json(once)
 
-    def relearn(self, data, options):
+    def relearn(self, data, recipe):
         before = self.latest.tree
         leaves = data.draw(st.sets(st.sampled_from(before.leaves), min_size=1))
         branches = {b for b in before.branches if below(b) & leaves}
         changed = Changes((), tuple(leaves), tuple(branches))
 
-        self.run(options, changed, relearn, before)
+        self.run(recipe, relearn, before, changed)
 
         after = self.latest.tree
         assert shape(after.root) == shape(before.root)
+        specs = self.executor.specs
         for leaf in before.leaves:
-            assert (after.path(leaf.name)[-1] == leaf) == (leaf not in leaves)
+            new = after.path(leaf.name)[-1]
+            assert (new == leaf) == (leaf not in leaves)
+            if new != leaf:
+                start = specs[new.job].start
+                assert start.leaf_layers == own_layers(specs, leaf.job)
 
     @invariant()
     def each_class_is_in_one_leaf_and_every_branch_covers_what_is_below(self):
@@ -315,24 +294,16 @@ def check_step(before, generation, new, specs):
     ran = {use.job for use in step.jobs}
     # Previews are of no tree; they tell how to divide, and train nothing.
     previews = {u.job for u in step.jobs if u.label.endswith(" preview")}
-    assert all(specs[job].trainable == "none" for job in previews)
+    assert all(isinstance(specs[job].start, Preview) for job in previews)
     assert used - old == ran - previews
     flats = {decision.flat.job for decision in step.decisions}
-    leaves = {
-        leaf.job
-        for decision in step.decisions
-        for leaf in below(decision.clone)
-    }
     for job in ran:
-        parent = specs[job].initial.job
-        assert parent in old | flats | previews
-        factor = width(specs[job]) / width(specs[parent])
-        assert 0.99 / 1.5 < factor < 1.01 * 1.5
-        assert factor == 1 or job in leaves
-
-
-def width(spec):
-    return spec.model.width_multiplier
+        start = specs[job].start
+        assert set(parents(start)) <= old | flats | previews
+        if isinstance(start, CutOut):
+            (branch,) = parents(start)
+            own = specs[branch].start.superclasses
+            assert own[start.leaf] == specs[job].classes
 
 
 def below(node):
@@ -340,6 +311,14 @@ def below(node):
     if node is None or isinstance(node, Leaf):
         return {node} - {None}
     return {leaf for child in node.children for leaf in below(child)}
+
+
+def own_layers(specs, job):
+    """Layers that a model does not share with what is above it; 0: all."""
+    start = specs[job].start
+    if isinstance(start, CutOut):
+        return specs[start.branch].start.leaf_layers
+    return start.leaf_layers if isinstance(start, Clone) else 0
 
 
 def shape(node):

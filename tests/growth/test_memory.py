@@ -9,6 +9,7 @@ import pytest
 
 from hierkeras._errors import UserError
 from hierkeras.growth.changes import find_changes, learnt_from
+from hierkeras.growth.grower import grower
 from hierkeras.growth.herding import herd
 from hierkeras.growth.memory import (
     check_keys,
@@ -16,22 +17,9 @@ from hierkeras.growth.memory import (
     remaining_data,
 )
 from hierkeras.growth.relearn import relearn
+from hierkeras.training.executors import InlineExecutor
 from hierkeras.tree import generation
-from hierkeras.tree.generation import Generation, Step
-
-
-@pytest.fixture
-def own(trained, open_context):
-    """A context of a test's own, with a tree of three levels."""
-    context, tree = trained
-    return open_context(context.config.workdir), tree
-
-
-@pytest.fixture
-def predictor(own):
-    from hierkeras.training.predictor import Predictor
-
-    return Predictor(own[0])
+from tests import builders
 
 
 def keys(context, name):
@@ -40,28 +28,22 @@ def keys(context, name):
 
 
 def published(context, tree, exemplars, before=None):
-    """The generation after a step that trained all of a tree's models."""
-    trained_on = context.catalogue
-    context.keep_only(exemplars)
-    step = Step(
-        new_classes=tree.classes,
-        decisions=(),
-        jobs=(),
-        scratch=None,
-        unreadable_images=(),
-        old_error_before=None,
-        old_error_after=None,
-        error_after=0.5,
-        seconds=1.0,
-        learnt=learnt_from(tree, before, context.catalogue),
+    """The context and the generation after a step with exemplars."""
+    left = context.keeping(exemplars)
+    made = builders.generation(
+        tree,
+        before.number + 1 if before else 1,
+        learnt=learnt_from(tree, before, left.catalogue),
         exemplars=exemplars,
-        remaining=remaining_data(tree, before, trained_on, context),
+        remaining=remaining_data(tree, before, context.catalogue, left),
     )
-    return Generation(before.number + 1 if before else 1, {}, tree, step)
+    return left, made
 
 
-def test_exemplars_are_herded_on_features_of_the_classes_leaf(own, predictor):
-    context, tree = own
+def test_exemplars_are_herded_on_features_of_the_classes_leaf(
+    trained, predictor
+):
+    context, tree = trained
     leaf = tree.path("root.2")[-1]
 
     chosen = choose_exemplars([leaf], 5, context, predictor)
@@ -75,8 +57,8 @@ def test_exemplars_are_herded_on_features_of_the_classes_leaf(own, predictor):
         assert len(set(chosen[name])) == 5
 
 
-def test_features_are_what_the_softmax_layer_is_given(own, predictor):
-    context, tree = own
+def test_features_are_what_the_softmax_layer_is_given(trained, predictor):
+    context, tree = trained
     rows = context.catalogue.indices("validation", ["0", "6"])
 
     features = predictor.features(tree.root.job, rows)
@@ -91,11 +73,15 @@ def test_features_are_what_the_softmax_layer_is_given(own, predictor):
     )
 
 
-def test_a_class_with_exemplars_keeps_the_first_that_are_there(own, predictor):
-    context, tree = own
+def test_a_class_with_exemplars_keeps_the_first_that_are_there(
+    trained, predictor
+):
+    context, tree = trained
     leaf = tree.path("root.2")[-1]
     first, second, third, *_ = keys(context, "0")
-    context.keep_only({"0": (third, "gone", first, second), "5": ("x",)})
+    context = context.keeping(
+        {"0": (third, "gone", first, second), "5": ("x",)}
+    )
 
     chosen = choose_exemplars([leaf], 2, context, predictor)
 
@@ -106,46 +92,27 @@ def test_a_class_with_exemplars_keeps_the_first_that_are_there(own, predictor):
     assert more["0"] == (third, first, second)
 
 
-def test_without_memory_nothing_is_chosen_or_forgotten(own, predictor):
-    context, tree = own
+def test_without_memory_nothing_is_chosen_or_forgotten(trained, predictor):
+    context, tree = trained
 
     assert choose_exemplars(tree.leaves, 0, context, predictor) == {}
     assert remaining_data(tree, None, context.catalogue, context) == {}
-    context.keep_only({"0": ("x",)})
+    context = context.keeping({"0": ("x",)})
     assert choose_exemplars(tree.leaves, 0, context, predictor) == {"0": ("x",)}
 
 
-def test_only_training_images_are_forgotten(own):
-    context, _ = own
-    before = context.catalogue.counts(["0", "6"])
-    kept = tuple(keys(context, "0")[:3])
-
-    context.keep_only({"0": kept, "no such class": ()})
-
-    after = context.catalogue.counts(["0", "6"])
-    assert keys(context, "0") == list(kept)
-    assert after == before | {"0": before["0"] | {"train": 3}}
-    context.leave_out(kept[:1])
-    assert keys(context, "0") == list(kept[1:])
-    context.keep_only({})
-    assert context.catalogue.counts(["0"])["0"]["train"] == (
-        before["0"]["train"] - 1
-    )
-
-
-def test_what_is_forgotten_is_no_change_and_what_is_kept_is(own, predictor):
-    context, tree = own
+def test_what_is_forgotten_is_no_change_and_what_is_kept_is(trained, predictor):
+    context, tree = trained
     exemplars = choose_exemplars(tree.leaves, 4, context, predictor)
 
-    generation = published(context, tree, exemplars)
+    left, made = published(context, tree, exemplars)
 
-    changes = find_changes(generation, context)
+    changes = find_changes(made, left)
     assert (changes.leaves, changes.branches) == ((), ())
-    assert set(generation.step.remaining) == {n.job for n in tree.nodes()}
-    learnt = generation.step.learnt["5"].images
+    assert set(made.step.remaining) == {n.job for n in tree.nodes()}
+    learnt = made.step.learnt["5"].images
     assert learnt == 4 + len(context.catalogue.indices("validation", ["5"]))
-    context.leave_out([exemplars["5"][1]])
-    changes = find_changes(generation, context)
+    changes = find_changes(made, left.without([exemplars["5"][1]]))
     assert [dataclasses.astuple(c) for c in changes.classes] == [
         ("5", learnt, learnt - 1)
     ]
@@ -154,32 +121,33 @@ def test_what_is_forgotten_is_no_change_and_what_is_kept_is(own, predictor):
 
 
 def test_relearning_trains_on_exemplars_and_then_finds_nothing(
-    own, predictor, make_grower, untrained
+    trained, predictor
 ):
-    context, tree = own
-    first = published(
+    context, tree = trained
+    left, first = published(
         context, tree, choose_exemplars(tree.leaves, 4, context, predictor)
     )
-    context.leave_out([first.step.exemplars["5"][1]])
-    grower = make_grower(context, predictor, untrained, refine_branches="none")
-    changes = find_changes(first, context)
-
-    relearnt, _ = asyncio.run(relearn(tree, changes, grower))
-    exemplars = choose_exemplars(changes.leaves, 3, context, predictor)
-    second = published(context, relearnt, exemplars, first)
-
     kept = first.step.exemplars
+    left = left.without([kept["5"][1]])
+    recipe = builders.recipe(max_epochs=0, refine_branches="none")
+    growing = grower(left, recipe, InlineExecutor(), predictor)
+    changes = find_changes(first, left)
+
+    relearnt, _ = asyncio.run(relearn(tree, changes, growing))
+    exemplars = choose_exemplars(changes.leaves, 3, left, predictor)
+    left, second = published(left, relearnt, exemplars, first)
+
     assert second.step.exemplars["5"] == (kept["5"][0], *kept["5"][2:])
     assert second.step.exemplars["3"] == kept["3"][:3]
     assert second.step.exemplars["0"] == kept["0"]
-    assert find_changes(second, context).leaves == ()
+    assert find_changes(second, left).leaves == ()
     # What was not refined is as stale as it was; `root.1.2` as fresh.
-    stale = find_changes(second, context).branches
+    stale = find_changes(second, left).branches
     assert [branch.name for branch in stale] == ["root", "root.1"]
 
 
-def test_a_key_that_nothing_can_record_is_refused_early(own):
-    context, _ = own
+def test_a_key_that_nothing_can_record_is_refused_early(trained):
+    context, _ = trained
     check_keys(context.catalogue, ["0", "1"])
     awkward = context.catalogue.keys.astype("U99")
     awkward[context.catalogue.indices("train", ["1"])[0]] = "a\udcff.png"
@@ -190,9 +158,9 @@ def test_a_key_that_nothing_can_record_is_refused_early(own):
         check_keys(catalogue, ["0", "1"])
 
 
-def test_exemplars_of_no_class_are_no_generation(own):
-    context, tree = own
-    whole = published(context, tree, {"0": ("a",)})
+def test_exemplars_of_no_class_are_no_generation(trained):
+    context, tree = trained
+    _, whole = published(context, tree, {"0": ("a",)})
     step = msgspec.structs.replace(whole.step, exemplars={"cow": ("a",)})
 
     generation.check(whole)

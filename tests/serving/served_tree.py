@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from etils import epath
 
-from hierkeras.recipe import serving
+from hierkeras.recipe.serving import Serving as Options
 from hierkeras.tree.routing import Routing
 from tests import small_trees
 
@@ -71,7 +71,7 @@ def _exported() -> tempfile.TemporaryDirectory:
         folder.name,
         Composite(tree, models, Routing("soft")),
         SIZE,
-        serving.Serving(top=TOP),
+        Options(top=TOP),
     )
     return folder
 
@@ -90,7 +90,7 @@ def save(
         str(folder),
         Composite(grown.tree, grown.models, routing or Routing("hard")),
         grown.images.shape[1],
-        serving.Serving(**config),
+        Options(**config),
     )
     return epath.Path(folder)
 
