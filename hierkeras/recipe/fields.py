@@ -54,7 +54,7 @@ class Field:
             # msgspec's word for no value is null.
             word = {_UNSET: "null", "null": _UNSET}.get(word, word)
             value = msgspec.convert(word, self.kind, strict=False)
-        except msgspec.ValidationError:
+        except (msgspec.ValidationError, UnicodeEncodeError):
             raise UsageError(
                 f"{self.flag or self.name} takes {self.valid}. "
                 f"Received: {text!r}"
