@@ -12,14 +12,11 @@ import pytest
 from hierkeras.analysis.evaluation import evaluate
 from hierkeras.data.arrays import ArraySource
 from hierkeras.data.catalogue import Catalogue
-from hierkeras.data.source import DataConfig
-from hierkeras.models.registry import ModelConfig
-from hierkeras.training import results
-from hierkeras.training.context import Context, ContextConfig
-from hierkeras.training.spec import JobSpec, Recipe
-from hierkeras.tree.generation import Decision, Generation, JobUse, Step
-from hierkeras.tree.nodes import Branch, Leaf, Tree
+from hierkeras.growth.specs import Specs
+from hierkeras.tree.generation import JobUse
+from hierkeras.tree.nodes import Tree
 from hierkeras.tree.routing import Routing
+from tests import builders
 
 # Class, branch (a b c d), leaf root.1 (a b), leaf root.2 (c d).
 IMAGES = [
@@ -37,33 +34,19 @@ VALIDATION = [IMAGES[0], IMAGES[3], IMAGES[5], IMAGES[8]]
 
 # The branch's classes and the leaf's need not stand in one order.
 BRANCH = ("a", "c", "b", "d")
-LEAF = Leaf("root.1", ("b", "a"), "one")
-SIBLING = Leaf("root.2", ("c", "d"), "two")
-FLAT = Leaf("root", BRANCH, "flat")
-CLONE = Branch("root", BRANCH, "flat", (LEAF, SIBLING), fusion_exponent=0.5)
+LEAF = builders.leaf("root.1", "ba", "one")
+SIBLING = builders.leaf("root.2", "cd", "two")
+FLAT = builders.leaf("root", BRANCH, "flat")
+CLONE = builders.branch(
+    "root", BRANCH, LEAF, SIBLING, job="flat", fusion_exponent=0.5
+)
 
 
-class TablePredictor:
-    """Answers from a table: job -> float array of shape (n, classes)."""
-
-    def __init__(self, tables):
-        self.tables = tables
-
-    def probabilities(self, job, indices):
-        return self.tables[job][indices]
-
-    def node_probabilities(self, node, rows):
-        return self.probabilities(node.job, rows)
-
-    def forget_outputs(self):
-        pass
-
-    def model(self, job):
-        # 12 inputs: 13 parameters and 24 FLOP for each unit.
-        units = {"flat": 4, "one": 2, "two": 3}[job]
-        image = keras.Input((2, 2, 3))
-        x = keras.layers.Flatten()(image)
-        return keras.Model(image, keras.layers.Dense(units)(x))
+def network(units):
+    """Of 12 inputs: 13 parameters and 24 FLOP for each unit."""
+    image = keras.Input((2, 2, 3))
+    x = keras.layers.Flatten()(image)
+    return keras.Model(image, keras.layers.Dense(units)(x))
 
 
 @pytest.fixture(scope="session")
@@ -79,26 +62,16 @@ def context(tmp_path_factory):
     )
     pixels = np.zeros((len(rows), 2, 2, 3), np.uint8)
     source = ArraySource("hand-made", "npz", catalogue, pixels)
-    workdir = str(tmp_path_factory.mktemp("workdir"))
-    return Context(ContextConfig(workdir, DataConfig("digits"), 2), source)
+    workdir = tmp_path_factory.mktemp("workdir")
+    return builders.open_context(workdir, source=source, image_size=2)
 
 
 @pytest.fixture(scope="session")
 def scratch(context):
     """The baseline from scratch, whose spec is read from its job."""
-    spec = JobSpec(
-        classes=("d", "c", "b", "a"),
-        model=ModelConfig("small_cnn", 8),
-        recipe=Recipe(),
-        data="0",
-    )
-    measured = results.Measured(0.1, 0.1, 0.0)
-    result = results.JobResult(spec, "scratch", measured, 500, 1, 1.0, {})
-    image = keras.Input((1,))
-    model = keras.Model(image, keras.layers.Dense(1)(image))
-    with context.store.new_job(spec.job) as folder:
-        results.write(folder, result, [], model)
-    return JobUse(spec.job, "scratch baseline", 500, False)
+    spec = Specs(builders.recipe(), context.catalogue).scratch("dcba")
+    job = builders.write_job(context.store, spec, network(4), 500)
+    return JobUse(job, "scratch baseline", 500, False)
 
 
 @pytest.fixture(scope="session")
@@ -108,29 +81,32 @@ def predictor(scratch):
     # The baseline is right but for image 0, which it takes for b.
     right = np.eye(4)[["dcba".index(row[0]) for row in rows]]
     right[0] = [0.0, 0.0, 1.0, 0.0]
-    return TablePredictor(
-        {
-            "flat": flat[:, ["abcd".index(name) for name in BRANCH]],
-            "one": np.array([row[2][::-1] for row in rows]),
-            "two": np.array([row[3] for row in rows]),
-            scratch.job: right,
-        }
+    tables = {
+        "flat": flat[:, ["abcd".index(name) for name in BRANCH]],
+        "one": np.array([row[2][::-1] for row in rows]),
+        "two": np.array([row[3] for row in rows]),
+        scratch.job: right,
+    }
+    units = {"flat": 4, "one": 2, "two": 3}
+    return builders.Tables(
+        tables, {job: network(count) for job, count in units.items()}
     )
 
 
 @pytest.fixture(scope="session")
 def generation(scratch):
-    decision = Decision(
-        node="root",
+    decision = builders.decision(
+        FLAT,
+        "clone",
         received=("b", "d"),
-        growth="clone",
         reason="its error is lower",
-        flat=FLAT,
         flat_error=0.25,
         clone=CLONE,
         clone_error=0.125,
     )
-    step = Step(
+    return builders.generation(
+        Tree(CLONE),
+        2,
         new_classes=("d",),
         decisions=(decision,),
         jobs=(
@@ -139,33 +115,17 @@ def generation(scratch):
             JobUse("two", "root.2 leaf", 40, True),
         ),
         scratch=scratch,
-        unreadable_images=(),
         old_error_before=0.5,
         old_error_after=0.375,
         error_after=0.125,
         seconds=2.0,
     )
-    return Generation(2, {}, Tree(CLONE), step)
 
 
 @pytest.fixture(scope="session")
 def evaluation(generation, context, predictor):
-    steps = (
-        {
-            "generation": 1,
-            "new_classes": 3,
-            "images_swept": 12_000,
-            "jobs": 1,
-            "jobs_reused": 0,
-            "seconds": 61.6,
-        },
-        {
-            "generation": 2,
-            "new_classes": 1,
-            "images_swept": 170,
-            "jobs": 3,
-            "jobs_reused": 1,
-            "seconds": 2.0,
-        },
-    )
+    numbers = ("generation", "new_classes", "images_swept", "jobs")
+    numbers += ("jobs_reused", "seconds")
+    rows = ((1, 3, 12_000, 1, 0, 61.6), (2, 1, 170, 3, 1, 2.0))
+    steps = tuple(dict(zip(numbers, row, strict=True)) for row in rows)
     return evaluate(generation, steps, context, predictor, Routing("hard"))

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from hierkeras.analysis import answers
-from hierkeras.tree.nodes import Branch, Leaf, Tree
+from hierkeras.tree.nodes import Tree
 from hierkeras.tree.routing import ROUTING_RULES, Routing
+from tests import builders
 
 
 @pytest.mark.parametrize("chunk", [8192, 4])
@@ -36,16 +37,13 @@ def test_answers_of_a_tree_whatever_the_chunk(
     )
 
 
-def test_leaves_are_those_of_hard_routing_whatever_contends(predictor):
+def test_leaves_are_those_of_hard_routing_whatever_contends():
     # The root is sure of a, and root.1, which it need not ask, is of b.
-    inner = Branch(
-        "root.1",
-        ("a", "b"),
-        "inner",
-        (Leaf("root.1.1", ("a",), "one"), Leaf("root.1.2", ("b",), "two")),
-    )
-    other = Leaf("root.2", ("c",), "three")
-    tree = Tree(Branch("root", ("a", "b", "c"), "outer", (inner, other)))
+    leaf, branch = builders.leaf, builders.branch
+    below = leaf("root.1.1", "a", "one"), leaf("root.1.2", "b", "two")
+    inner = branch("root.1", "ab", *below, job="inner")
+    other = leaf("root.2", "c", "three")
+    tree = Tree(branch("root", "abc", inner, other, job="outer"))
     tables = {
         "outer": np.array([[0.8, 0.1, 0.1]]),
         "inner": np.array([[0.2, 0.8]]),
@@ -56,7 +54,7 @@ def test_leaves_are_those_of_hard_routing_whatever_contends(predictor):
         tree,
         np.array([0]),
         np.array([0]),
-        type(predictor)(tables),
+        builders.Tables(tables),
         Routing("fused", 2, contention=0.5),
     )
 

@@ -17,6 +17,7 @@ from hierkeras.analysis import tables
 from hierkeras.analysis.evaluation import evaluate
 from hierkeras.tree.nodes import Temperatures, Tree
 from hierkeras.tree.routing import Routing
+from tests import builders
 
 
 def test_the_tree_as_a_whole(evaluation):
@@ -162,7 +163,11 @@ def test_errors_obey_equation_1(generation, context, predictor, seed):
     }
 
     found = evaluate(
-        generation, (), context, type(predictor)(tables), Routing("fused")
+        generation,
+        (),
+        context,
+        builders.Tables(tables, predictor.models),
+        Routing("fused"),
     )
 
     for row in found.superclasses:
