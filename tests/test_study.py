@@ -229,9 +229,11 @@ def test_a_stream_of_digits_is_cloned_in_its_last_step(tmp_path):
     assert (tmp_path / "table.md").read_text() == done.stdout
     assert "## stream-flat-20-cloned-50, step by step" in done.stdout
     kept = json.loads((tmp_path / "results.json").read_text())["records"]
-    scratch, replay, record = (each[0] for each in kept.values())
-    few, all_of_them = replay["steps"][2], scratch["steps"][2]
-    assert few["images"] < 0.7 * all_of_them["images"]
+    images = {
+        name: each[0]["steps"][2]["images"] for name, each in kept.items()
+    }
+    assert images["replay20-flat"] < 0.7 * images["scratch"]
+    (record,) = kept["stream-flat-20-cloned-50"]
     roots = [step["tree"]["root"]["type"] for step in record["steps"]]
     assert roots == ["leaf", "leaf", "branch"]
     assert (tmp_path / "curves.png").stat().st_size
