@@ -38,9 +38,9 @@ from hierkeras import _main
 from hierkeras.data import registry as sources
 from hierkeras.data.source import DataConfig
 from hierkeras.models import registry as models
+from hierkeras.recipe.training import Training
 from hierkeras.training import startup
 from hierkeras.training.context import Runtime
-from hierkeras.training.spec import Recipe
 
 _BACKBONE = flags.DEFINE_enum(
     "backbone", "small_cnn", list(models.BACKBONES), "Network to train."
@@ -93,21 +93,20 @@ class Bench:
 
     model: Any
     weights: list[np.ndarray]
-    recipe: Recipe
+    recipe: Training
     images: Any
     samples: dict[str, tuple[np.ndarray, np.ndarray]]
     steps: int
 
     def project(self) -> None:
         """As `hierkeras.training.run_job` trains."""
-        import tensorflow as tf
-
         from hierkeras.training import fit
         from hierkeras.training.losses import Objective
+        from hierkeras.training.tensorboard import RunWriter
 
         with (
             tempfile.TemporaryDirectory() as folder,
-            contextlib.closing(tf.summary.create_file_writer(folder)) as writer,
+            contextlib.closing(RunWriter(epath.Path(folder))) as writer,
         ):
             fit.fit(
                 Objective(self.model),
@@ -184,7 +183,7 @@ class Bench:
         )
 
     def _augments(self) -> bool:
-        return self.recipe.augmentation == "shift_flip"
+        return self.recipe.augment == "shift_flip"
 
     def _look(self) -> int:
         """Validation images of one validation."""
@@ -239,11 +238,11 @@ def prepare() -> Bench:
         indices = catalogue.indices(split, classes)
         images.prepare(indices)  # a job finds its images decoded
         samples[split] = indices, catalogue.labels_among(indices, classes)
-    recipe = Recipe(
+    recipe = Training(
         schedule="cosine",
         batch_size=_BATCH_SIZE.value,
         max_epochs=_EPOCHS.value,
-        augmentation="shift_flip" if _AUGMENT.value else "none",
+        augment="shift_flip" if _AUGMENT.value else "none",
     )
     model = models.build_model(
         models.ModelConfig(_BACKBONE.value, size), len(classes)
@@ -284,7 +283,7 @@ def report(bench: Bench, rounds: list[dict[str, Seconds]]) -> None:
     print(
         f"{_BACKBONE.value}, {_IMAGE_SIZE.value} pixels, batch "
         f"{bench.recipe.batch_size}, {bench.steps * bench.recipe.max_epochs} "
-        f"steps a run, augmentation {bench.recipe.augmentation}; "
+        f"steps a run, augmentation {bench.recipe.augment}; "
         f"{len(os.sched_getaffinity(0))} cores"
     )
     print("seconds" + "".join(f"{kind:>13}" for kind in _KINDS))
