@@ -51,6 +51,12 @@ def check(recipe: Recipe) -> None:
             "partition_by=predicted_error needs leaves=after or "
             "leaves=together, which know what new classes are confused with"
         )
+    if growth.leaves == "beside" and growth.leaf_layers:
+        raise UsageError(
+            f"leaves=beside and leaf_layers={growth.leaf_layers} exclude each "
+            "other: such leaves would keep layers of the old leaf, which no "
+            "branch shares; give leaves=after or leaves=together"
+        )
     if growth.leaves == "together" and growth.increments != "flat":
         _check_together(growth)
 

@@ -33,6 +33,10 @@ def test_an_unknown_preset_is_answered_with_the_valid_ones():
     [
         ({"num_superclasses": 1}, "at least 2, or 0"),
         ({"leaves": "beside"}, "needs leaves=after or leaves=together"),
+        (
+            {"leaves": "beside", "partition_by": "spectral"},
+            "leaf_layers=4 exclude each other",
+        ),
         ({"leaf_shrink": 0.5}, "leaf_shrink=0.5 exclude each other"),
         ({"leaf_perturb": 0.1}, "leaf_perturb=0.1 exclude each other"),
         ({"memory_per_class": 5}, "--recipe=exemplars"),
@@ -48,7 +52,7 @@ def test_what_would_be_ignored_or_is_impossible_is_refused(changes, said):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"leaves": "beside", "partition_by": "spectral"},
+        {"leaves": "beside", "partition_by": "spectral", "leaf_layers": 0},
         {"leaves": "after", "leaf_shrink": 0.5},
         {"leaves": "after", "memory_per_class": 5},
         # Nothing is cloned: what is said of leaves does not matter.
