@@ -9,6 +9,9 @@ from scipy import stats
 
 from hierkeras._errors import UsageError
 from hierkeras.growth.evidence import Evidence, is_worth
+from hierkeras.tree import generation
+from hierkeras.tree.store import Store
+from tests import builders
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
 
@@ -116,28 +119,28 @@ def test_the_same_seed_gives_the_same_table(run_main):
     assert first == again != other
 
 
-@pytest.fixture
-def outcomes(tmp_path):
-    """90 images that differ of 1,000, two thirds of them for the clone."""
-    flat, clone = np.zeros(1000, bool), np.zeros(1000, bool)
-    flat[:430], clone[30:490] = True, True
-    path = tmp_path / "pair.npz"
-    np.savez(path, flat_right=flat, clone_right=clone)
-    return path
+def grown(folder, evidence):
+    """A work directory whose only step was decided by some evidence."""
+    flat = builders.leaf("root", "ab")
+    decision = builders.decision(flat, evidence=evidence)
+    made = builders.generation(builders.tree("ab"), decisions=(decision,))
+    Store(folder).publish(made)
 
 
-def test_a_real_pair_is_sampled_up_to_its_images(run_main, outcomes):
+def test_a_real_pair_is_sampled_up_to_its_images(run_main, tmp_path):
+    # 90 images that differ of 1,000, two thirds of them for the clone.
+    grown(tmp_path, generation.Evidence(1000, 30, 60, 0.001, 1e6, 2e6))
     told = run_main(
         competition_power,
-        f"--outcomes={outcomes}",
+        f"--workdir={tmp_path}",
         "--num_images=50,200,5000",
         "--draws=2000",
     )
     assert told.status == 0, told.stderr
     first, _, header, _, *rows = told.stdout.splitlines()
     assert first.startswith(
-        "Of all images: right where the other is wrong: clone 60 images, flat "
-        "30 of 1,000; p = 0.001 <= 0.05; 3.00 points fewer errors"
+        "root, of all images: right where the other is wrong: clone 60 "
+        "images, flat 30 of 1,000; p = 0.001 <= 0.05; 3.00 points fewer errors"
     )
     assert header == "| images | lower error takes it | evidence takes it |"
     cells = [row.strip("| ").split(" | ") for row in rows]
@@ -156,7 +159,7 @@ def test_a_real_pair_is_sampled_up_to_its_images(run_main, outcomes):
         (["--flat_errors=nan"], 2, "--flat_errors"),
         (["--differing=0.1"], 2, "1 for 2"),
         (["--differing=0.16,0.01"], 2, "change --differing"),
-        (["--outcomes=no/such.npz"], 1, "no/such.npz"),
+        (["--workdir=no/such"], 1, "no/such"),
         (["more"], 2, "more"),
     ],
 )
@@ -164,29 +167,7 @@ def test_mistakes_are_one_line(run_main, flags, status, named):
     run_main(competition_power, *flags).check_refused(status, named)
 
 
-@pytest.mark.parametrize(
-    "arrays",
-    [
-        {"flat_right": np.zeros(3, bool)},
-        {"flat_right": np.zeros(3, bool), "clone_right": np.zeros(4, bool)},
-        {"flat_right": np.zeros(3), "clone_right": np.zeros(3)},
-    ],
-)
-def test_a_file_of_something_else_is_refused(run_main, tmp_path, arrays):
-    path = tmp_path / "pair.npz"
-    np.savez(path, **arrays)
-    told = run_main(competition_power, f"--outcomes={path}")
-    told.check_refused(1, str(path), "flat_right and clone_right")
-
-
-@pytest.mark.parametrize("suffix", ["npy", "txt", "zip", "empty"])
-def test_a_file_that_is_no_npz_is_refused(run_main, tmp_path, suffix):
-    path = tmp_path / f"pair.{suffix}"
-    if suffix == "npy":
-        np.save(path, np.zeros(3, bool))
-    else:
-        texts = {"zip": b"PK\x03\x04 cut off", "txt": b"text", "empty": b""}
-        path.write_bytes(texts[suffix])
-    run_main(competition_power, f"--outcomes={path}").check_refused(
-        1, str(path)
-    )
+def test_a_step_without_evidence_is_told(run_main, tmp_path):
+    grown(tmp_path, None)
+    told = run_main(competition_power, f"--workdir={tmp_path}")
+    told.check_refused(1, str(tmp_path), "evidence")

@@ -1,34 +1,34 @@
 """Tells how often a rule takes a clone increment that it should not.
 
     python tools/competition_power.py
-    python tools/competition_power.py --outcomes=FILE.npz
+    python tools/competition_power.py --workdir=DIR
 
 Two rules look at validation images of which the clone increment alone has
 some right, and the flat increment alone others: the paper's, which takes the
-lower error, and evidence (`hierkeras.growth.evidence`). Without --outcomes it
+lower error, and evidence (`hierkeras.growth.evidence`). Without --workdir it
 is known by how much each clone increment is truly better, and the table tells
 how often a rule takes one that it should not and misses one that it should
 take.
 
---outcomes has bool arrays `flat_right` and `clone_right` of shape (n,): which
-images two trained increments name rightly. Samples of them, drawn with
-replacement, tell how often each rule takes this clone increment for a number
-of images.
+With --workdir it looks at the competitions of its latest generation, whose
+evidence that has noted: samples of their validation images, drawn with
+replacement, tell how often each rule takes the clone increment for a number of
+images.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from zipfile import BadZipFile
 
 import numpy as np
 from absl import flags
 
-from hierkeras import _main
+from hierkeras import _main, _workdir_flag
 from hierkeras._errors import UsageError, UserError
 from hierkeras._float_flag import define_float
 from hierkeras.growth import evidence
 from hierkeras.growth.evidence import Evidence
+from hierkeras.tree.store import Store
 
 _NUM_IMAGES = flags.DEFINE_list(
     "num_images",
@@ -72,9 +72,6 @@ _MIN_GAIN_PER_DOUBLING = define_float(
     "the error.",
     lower_bound=0.0,
     upper_bound=1.0,
-)
-_OUTCOMES = flags.DEFINE_string(
-    "outcomes", "", "File of a real pair's answers, .npz; empty: simulate."
 )
 _DRAWS = flags.DEFINE_integer(
     "draws",
@@ -147,12 +144,17 @@ def main() -> None:
             _TIMES_OPERATIONS.value, _MIN_GAIN_PER_DOUBLING.value
         ),
     )
-    if _OUTCOMES.value:
-        pair = read_pair(_OUTCOMES.value, _TIMES_OPERATIONS.value)
-        told = evidence.words(pair, _LEVEL.value, _MIN_GAIN_PER_DOUBLING.value)
-        print(f"Of all images: {told}.\n\n{table_of_pair(trial, pair, images)}")
-    else:
+    if not _workdir_flag.WORKDIR.value:
         _simulate(trial, images)
+        return
+    for node, pair in noted_pairs(_workdir_flag.store()):
+        asked = _MIN_GAIN_PER_DOUBLING.value
+        told = evidence.words(pair, _LEVEL.value, asked)
+        gain = evidence.asked_gain(pair.times_operations, asked)
+        table = table_of_pair(
+            dataclasses.replace(trial, asked=gain), pair, images
+        )
+        print(f"{node}, of all images: {told}.\n\n{table}")
 
 
 def _simulate(trial: Trial, images: list[int]) -> None:
@@ -215,36 +217,39 @@ def alone_right(
     return clone, flat
 
 
-def read_pair(path: str, times_operations: float) -> Evidence:
-    """Reads the answers of a real pair, and compares them.
+def noted_pairs(store: Store) -> list[tuple[str, Evidence]]:
+    """The competitions of a work directory's latest step.
 
     Args:
-        path: Of an .npz file with bool arrays `flat_right` and `clone_right`
-            of shape (n,).
-        times_operations: Operations of the clone increment, the flat one's
-            being 1; greater than 0.
+        store: The work directory.
+
+    Returns:
+        Name of the node, and what spoke for each of its increments.
 
     Raises:
-        UserError: If there is no such file, or not that in it.
+        UserError: If there was none that evidence decided.
     """
-    try:
-        with np.load(path) as arrays:
-            flat_right, clone_right = (
-                arrays[name] for name in ("flat_right", "clone_right")
-            )
-    except OSError as error:
-        reason = error.strerror or "is no .npz file"
-        raise UserError(f"cannot read {path}: {reason}") from error
-    except (EOFError, TypeError, KeyError, ValueError, BadZipFile) as error:
-        raise UserError(
-            f"{path} is no .npz file with arrays flat_right and clone_right"
-        ) from error
-    try:
-        return evidence.compare(flat_right, clone_right, 1.0, times_operations)
-    except ValueError as error:
-        raise UserError(f"flat_right and clone_right in {path}: {error}") from (
-            error
+    latest = store.latest()
+    found = [
+        (
+            decision.node,
+            Evidence(
+                noted.num_images,
+                noted.only_flat_right,
+                noted.only_clone_right,
+                noted.flat_flops,
+                noted.clone_flops,
+            ),
         )
+        for decision in (latest.step.decisions if latest else ())
+        if (noted := decision.evidence) is not None
+    ]
+    if not found:
+        raise UserError(
+            f"no competition of the latest step in {store.root} was decided "
+            "by evidence; give another --workdir"
+        )
+    return found
 
 
 def table_of_gains(
