@@ -228,7 +228,7 @@ def read_pair(path: str, times_operations: float) -> Evidence:
         UserError: If there is no such file, or not that in it.
     """
     try:
-        with np.load(path) as arrays:
+        with np.load(path, allow_pickle=False) as arrays:
             flat_right, clone_right = (
                 arrays[name] for name in ("flat_right", "clone_right")
             )
