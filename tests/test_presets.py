@@ -12,6 +12,7 @@ from hierkeras import increment
 from hierkeras.recipe import presets
 from hierkeras.training import results
 from hierkeras.tree.store import Store
+from tests.conftest import ROOT
 
 FLAGS = (
     "--dataset=digits",
@@ -120,3 +121,30 @@ def test_the_jobs_of_a_preset(run_main, store, name):
     if "root flat" in found:
         distillation = found["root flat"].start.distillation
         assert distillation == (1.0 if preset == "exemplars" else 0.0)
+
+
+PHOTOS = ROOT.parent / "shared" / "data" / "tiny_imagenet_animal"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason=f"needs photos in {PHOTOS}")
+def test_photos_run_to_the_end_on_real_ones(run_binary, tmp_path):
+    names = ["bee", "goose", "koala", "lion", "snail", "tarantula"]
+    classes = tmp_path / "classes.txt"
+    classes.write_text("\n".join(names))
+    workdir = tmp_path / "workdir"
+
+    done = run_binary(
+        *("increment", f"--dataset=folder:{PHOTOS}", f"--workdir={workdir}"),
+        *(f"--class_list={classes}", "--class_batches=4,2", "--max_epochs=3"),
+        *("--min_classes_to_clone=2", "--num_superclasses=2"),
+    )
+
+    assert done.status == 0, done.stderr
+    assert "training photos of about 64 pixels of 6 classes" in done.stderr
+    latest = Store(workdir).latest()
+    assert set(latest.tree.classes) == set(names)
+    (decision,) = latest.step.decisions
+    assert decision.evidence.num_images > 100
+    assert latest.step.error_after < 0.6  # 5 of 6 by chance
+    assert (workdir / "serving" / "2").is_dir()
