@@ -28,6 +28,7 @@ from hierkeras._errors import UsageError, UserError
 from hierkeras._float_flag import define_float
 from hierkeras.growth import evidence
 from hierkeras.growth.evidence import Evidence
+from hierkeras.recipe.growth import Growth
 from hierkeras.tree.store import Store
 
 _NUM_IMAGES = flags.DEFINE_list(
@@ -60,14 +61,14 @@ _TIMES_OPERATIONS = define_float(
 )
 _LEVEL = define_float(
     "level",
-    evidence.LEVEL,
+    Growth().significance,
     "Greatest p-value that counts as beyond chance.",
     lower_bound=1e-9,
     upper_bound=1.0,
 )
 _MIN_GAIN_PER_DOUBLING = define_float(
     "min_gain_per_doubling",
-    evidence.MIN_GAIN_PER_DOUBLING,
+    Growth().min_gain_per_doubling,
     "Share of the images that each doubling of the operations has to take off "
     "the error.",
     lower_bound=0.0,
@@ -103,8 +104,8 @@ class Trial:
 
     generator: np.random.Generator
     draws: int = 20_000
-    level: float = evidence.LEVEL
-    asked: float = evidence.MIN_GAIN_PER_DOUBLING
+    level: float = Growth().significance
+    asked: float = Growth().min_gain_per_doubling
 
     def shares_taken(
         self, alone: tuple[float, float], num_images: int

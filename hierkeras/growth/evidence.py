@@ -21,14 +21,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-# Chance of taking a clone increment that is no better, at most: the usual one.
-LEVEL = 0.05
-# Share of the images that each doubling of an image's operations takes off
-# the error, at least. An ensemble of two networks takes off 1.7 points where
-# 59 % are wrong, 3 % of the errors (docs/results.md); half a point is as much
-# where 17 % are.
-MIN_GAIN_PER_DOUBLING = 0.005
-
 # In images; what is asked for is a product of floats, rounded either way.
 _ROUNDING = 1e-6
 # P-values are not spelt out below it.
@@ -139,8 +131,8 @@ def compare(
 
 def is_worth(
     evidence: Evidence,
-    level: float = LEVEL,
-    min_gain_per_doubling: float = MIN_GAIN_PER_DOUBLING,
+    level: float,
+    min_gain_per_doubling: float,
 ) -> bool:
     """Whether to take the clone increment.
 
@@ -250,8 +242,8 @@ def p_values(
 
 def words(
     evidence: Evidence,
-    level: float = LEVEL,
-    min_gain_per_doubling: float = MIN_GAIN_PER_DOUBLING,
+    level: float,
+    min_gain_per_doubling: float,
 ) -> str:
     """The evidence in a phrase: counts, p-value, gain and price.
 

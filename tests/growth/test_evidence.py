@@ -83,8 +83,8 @@ def test_one_error_less_of_62_images_is_an_even_chance(only_flat):
 
 
 def test_five_images_are_the_fewest_that_are_evidence():
-    assert not is_worth(differing(4, 0, num_images=62))
-    assert is_worth(differing(5, 0, num_images=62))
+    assert not is_worth(differing(4, 0, num_images=62), 0.05, 0.005)
+    assert is_worth(differing(5, 0, num_images=62), 0.05, 0.005)
 
 
 @given(COUNTS, COUNTS)
@@ -175,8 +175,8 @@ def test_evidence_that_is_no_gain_worth_its_price_is_not_taken():
     evidence = differing(5400, 5000, num_images=100_000)
     assert evidence.p_value < 0.0001
     assert evidence.gain == pytest.approx(0.004)
-    assert not is_worth(evidence)
-    assert is_worth(evidence, min_gain_per_doubling=0.004)
+    assert not is_worth(evidence, 0.05, 0.005)
+    assert is_worth(evidence, 0.05, 0.004)
 
 
 def test_words_tell_counts_chance_gain_and_price():
@@ -204,7 +204,7 @@ def test_words_tell_counts_chance_gain_and_price():
     ],
 )
 def test_words_of_other_ends(evidence, end):
-    assert words(evidence).endswith(f"; {end}")
+    assert words(evidence, 0.05, 0.005).endswith(f"; {end}")
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_words_of_other_ends(evidence, end):
     [(0.0312, "p = 0.03125 > 0.0312"), (0.0313, "p = 0.031 <= 0.0313")],
 )
 def test_words_do_not_round_a_p_value_across_the_level(level, told):
-    assert told in words(Evidence(62, 0, 5), level)  # 1/32
+    assert told in words(Evidence(62, 0, 5), level, 0.005)  # 1/32
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_evidence_that_contradicts_itself_is_refused(changed):
 @pytest.mark.parametrize("level", [0.0, -0.1, 1.1, math.nan])
 def test_a_level_that_is_no_chance_is_refused(level):
     with pytest.raises(ValueError, match="a level in"):
-        is_worth(differing(9, 1), level)
+        is_worth(differing(9, 1), level, 0.005)
 
 
 @pytest.mark.parametrize("minimum", [-0.1, 1.1, math.nan])
@@ -263,7 +263,7 @@ def test_a_minimum_that_is_no_share_is_refused(minimum):
 
 def test_a_minimum_without_operations_is_refused_not_forgotten():
     with pytest.raises(ValueError, match="needs the operations"):
-        is_worth(Evidence(100, 1, 9))
+        is_worth(Evidence(100, 1, 9), 0.05, 0.005)
 
 
 def test_p_values_have_the_shape_of_the_counts():
