@@ -9,10 +9,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 # Which other libraries (folders of hierkeras/) each library may import.
-BELOW_TRAINING = {"data", "models", "tree"}
+BELOW_TRAINING = {"data", "models", "recipe", "tree"}
 MAY_IMPORT = {
     "data": set(),
     "models": set(),
+    "recipe": BELOW_TRAINING - {"recipe"},
     "tree": set(),
     "training": BELOW_TRAINING,
     "analysis": BELOW_TRAINING | {"training"},
@@ -41,6 +42,8 @@ WITHOUT_TENSORFLOW = {
     "hierkeras.growth.memory",
     "hierkeras.growth.partition",
     "hierkeras.models.registry",
+    "hierkeras.recipe.compose",
+    "hierkeras.recipe.remembered",
     "hierkeras.serving.checks.manifest",
     "hierkeras.serving.checks.published",
     "hierkeras.training.checks",
@@ -135,6 +138,8 @@ def test_imports_point_one_way():
 def test_the_rules_forbid_what_they_should():
     assert not may_import("hierkeras.data.splits", "hierkeras.tree")
     assert not may_import("hierkeras.training.fit", "hierkeras.growth")
+    assert not may_import("hierkeras.models.registry", "hierkeras.recipe")
+    assert not may_import("hierkeras.recipe.recipe", "hierkeras.training")
     assert not may_import("hierkeras.growth.preview", "hierkeras.analysis")
     assert not may_import("hierkeras.growth.preview", "hierkeras.increment")
     assert not may_import("hierkeras.growth.preview", "hierkeras._flags")

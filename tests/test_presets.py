@@ -92,7 +92,23 @@ def test_every_preset_is_tried():
     assert {name.split(",")[0] for name in JOBS} == set(presets.NAMES)
 
 
-@pytest.mark.parametrize("name", JOBS)
+# A flat increment is one more training of each; the trees show more.
+IS_QUICK = ("digits", "paper", *(n for n in JOBS if n.endswith("a tree")))
+TRIED = [
+    name if name in IS_QUICK else pytest.param(name, marks=pytest.mark.slow)
+    for name in JOBS
+]
+    pytest.param(
+        n,
+        marks=()
+        if n in ("digits", "paper") or n.endswith("a tree")
+        else pytest.mark.slow,
+    )
+    for n in JOBS
+]
+
+
+@pytest.mark.parametrize("name", TRIED)
 def test_the_jobs_of_a_preset(run_main, store, name):
     arguments, expected = JOBS[name]
     preset = name.split(",")[0]

@@ -35,11 +35,20 @@ def test_windows_follow_from_seed_and_epoch():
     assert windows(0, seed=1) != first
 
 
-@pytest.mark.parametrize(("epochs", "numbers"), [(2, [3, 4]), (0, [])])
-def test_epochs_are_numbered_from_the_first(epochs, numbers):
-    dataset = pipeline.epoch_numbers(3, epochs)
+@pytest.mark.parametrize(
+    ("per_epoch", "numbers"),
+    [
+        (2, [30, 31, 40, 41, 50]),  # cut
+        (4, [30, 31, 32, 30, 40]),  # begun again
+    ],
+)
+def test_epochs_follow_each_other_and_are_of_one_size(per_epoch, numbers):
+    def one_epoch(number):
+        return tf.data.Dataset.range(3).map(lambda i: 10 * number + i)
 
-    assert [int(number) for number in dataset] == numbers
+    dataset = pipeline.epochs(one_epoch, 3, per_epoch)
+
+    assert [int(number) for number in dataset.take(5)] == numbers
 
 
 def test_order_and_augmentation_never_share_a_seed():

@@ -101,14 +101,18 @@ def any_of(name):
 
 
 # How a recipe's leaves learn, and what divides them, which have to fit.
-FITTING = [("beside", "spectral")] + [
-    (leaves, rule)
+FITTING = [("beside", "spectral", 0)] + [
+    (leaves, rule, layers)
     for leaves in ("after", "together")
     for rule in ("spectral", "predicted_error")
+    for layers in (0, 2)
 ]
 RECIPES = st.builds(
     lambda fitting, **options: builders.recipe(
-        leaves=fitting[0], partition_by=fitting[1], **options
+        leaves=fitting[0],
+        partition_by=fitting[1],
+        leaf_layers=fitting[2],
+        **options,
     ),
     fitting=st.sampled_from(FITTING),
     increments=any_of("increments") | st.just("clone"),
@@ -117,7 +121,6 @@ RECIPES = st.builds(
     num_superclasses=st.sampled_from([0, 2, 3, 5]),
     refine_branches=any_of("refine_branches"),
     confusion_counts=any_of("confusion_counts"),
-    leaf_layers=st.sampled_from([0, 2]),
     calibrate=st.booleans(),
     rule=any_of("rule"),
     beam_width=st.integers(1, 4),
@@ -329,4 +332,4 @@ def shape(node):
 
 
 TestGrowingTree = GrowingTree.TestCase
-TestGrowingTree.settings = settings(max_examples=15, stateful_step_count=8)
+TestGrowingTree.settings = settings(max_examples=8, stateful_step_count=5)

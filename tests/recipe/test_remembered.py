@@ -120,7 +120,7 @@ def test_a_step_may_go_on_with_the_same_or_more(data, recipe):
         ({"backbone": "small_resnet"}, {}, "with backbone=small_cnn"),
         ({"image_size": 16}, {}, "image_size=8. Received: 16"),
         ({"width_multiplier": 2.0}, {}, "width_multiplier=0.5"),
-        ({"dropout": None}, {}, "dropout=0.5. Received: None"),
+        ({"dropout": None}, {}, "dropout=0.5. Received: unset"),
         ({}, {"validation_fraction": 0.2}, "validation_fraction=0.1"),
         ({}, {"test_fraction": 0.3}, "test_fraction=0.2. Received: 0.3"),
         ({}, {"class_list": ("1", "4")}, "lacks 1 of the 2 classes.*'3' first"),

@@ -2,8 +2,10 @@
 
 import json
 
+import msgspec
 import pytest
 
+from hierkeras.recipe.serving import Serving
 from hierkeras.serving.checks.manifest import EXTRA, MANIFEST, differences
 from hierkeras.tree.routing import Routing
 
@@ -42,11 +44,12 @@ def version(tmp_path):
 def test_what_differs_is_named_as_the_flags_are(
     version, there, asked, expected
 ):
-    content = {"routing": there, "serving": {"top": 5}, "generation": 1}
+    serving = msgspec.to_builtins(Serving(top=5))
+    content = {"routing": there, "serving": serving, "generation": 1}
     folder = version(json.dumps(content).encode())
 
-    assert differences(folder, asked, {"top": 5}) == expected
-    assert differences(folder, asked, {"top": 3}) == [
+    assert differences(folder, asked, Serving(top=5)) == expected
+    assert differences(folder, asked, Serving(top=3)) == [
         *expected,
         "top 5 instead of 3",
     ]
@@ -63,4 +66,4 @@ def test_what_differs_is_named_as_the_flags_are(
     ],
 )
 def test_a_damaged_manifest_says_nothing(version, raw):
-    assert differences(version(raw), Routing(), {"top": 5}) == []
+    assert differences(version(raw), Routing(), Serving()) == []

@@ -15,7 +15,7 @@ MANIFEST = {
     },
     "model": {"backbone": "alexnet", "image_size": 8},
     "routing": {"rule": "fused", "beam_width": 2, "contention": 0.5},
-    "temperatures": {"answer": 1.5, "root": 1.0},
+    "temperature": 1.5,
     "validation_error": 0.125,
     "old_classes_validation_error_before": 0.1,
     "old_classes_validation_error_after": 0.11,
@@ -66,7 +66,7 @@ def test_the_whole_card():
 def test_what_there_is_nothing_to_say_of():
     plain = {
         **MANIFEST,
-        "temperatures": {"answer": 1.0, "root": 1.0},
+        "temperature": 1.0,
         "old_classes_validation_error_before": None,
     }
     assert "This is the first generation." in model_card.text(plain)
