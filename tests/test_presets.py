@@ -98,14 +98,6 @@ TRIED = [
     name if name in IS_QUICK else pytest.param(name, marks=pytest.mark.slow)
     for name in JOBS
 ]
-    pytest.param(
-        n,
-        marks=()
-        if n in ("digits", "paper") or n.endswith("a tree")
-        else pytest.mark.slow,
-    )
-    for n in JOBS
-]
 
 
 @pytest.mark.parametrize("name", TRIED)
