@@ -230,7 +230,8 @@ def every_phase(events: str) -> list[str]:
         kinds[re.sub(r"\d+", "<n>", kind)] = re.escape(event)
     phases = list(kinds.values())
     for after, more in MORE.items():
-        (place,) = (
+        # The first: a job's comes before a version's.
+        place = next(
             number
             for number, event in enumerate(phases, 1)
             if event.replace("\\", "").endswith(after)
