@@ -10,7 +10,11 @@ import msgspec
 
 from hierkeras.recipe import fields, presets
 from hierkeras.recipe.recipe import Recipe, check
-from hierkeras.recipe.remembered import FIXED_SECTION, Remembered
+from hierkeras.recipe.remembered import (
+    FIXED_SECTION,
+    Remembered,
+    without_weights,
+)
 from hierkeras.recipe.resolve import Facts, resolve
 
 
@@ -52,7 +56,9 @@ class Composed:
             UsageError: If fields do not fit each other.
         """
         recipe, chosen = resolve(self.recipe, about)
-        check(recipe)
+        is_remembered = self.sources["backbone_weights"] == "remembered"
+        # A file of weights is needed once: what starts from a model needs none.
+        check(without_weights(recipe) if is_remembered else recipe)
         by_data = {
             name: "by the data"
             for name in fields.fields()
@@ -68,8 +74,9 @@ def compose(
     """Makes the recipe of a command.
 
     The default preset, then what the work directory remembers, then what is
-    given. A preset that is given takes the place of what is remembered, but
-    for the network, which no step may change.
+    given. Another preset than the remembered one takes the place of what is
+    remembered, but for the network, which no step may change. The same one
+    changes nothing: what it left to the data was chosen when it was new.
 
     Args:
         asked: What is given.
@@ -79,17 +86,22 @@ def compose(
     Raises:
         UsageError: If there is no such preset.
     """
-    preset = asked.preset or (remembered.preset if remembered else default)
-    recipe, source = presets.preset(preset), f"preset {preset}"
-    if remembered and not asked.preset:
-        recipe, source = remembered.recipe, "remembered"
-    sources = dict.fromkeys(fields.fields(), source)
-    if remembered and asked.preset:
-        kept = {FIXED_SECTION: getattr(remembered.recipe, FIXED_SECTION)}
-        recipe = msgspec.structs.replace(recipe, **kept)
-        for name, field in fields.fields().items():
-            if field.section == FIXED_SECTION:
-                sources[name] = "remembered"
+    known = remembered.preset if remembered else None
+    preset = asked.preset or known or default
+    if remembered and preset == known:
+        recipe = remembered.recipe
+        sources = dict.fromkeys(fields.fields(), "remembered")
+    else:
+        recipe = presets.preset(preset)
+        sources = dict.fromkeys(fields.fields(), f"preset {preset}")
+        if remembered:
+            kept = {FIXED_SECTION: getattr(remembered.recipe, FIXED_SECTION)}
+            recipe = msgspec.structs.replace(recipe, **kept)
+            sources |= {
+                name: "remembered"
+                for name, field in fields.fields().items()
+                if field.section == FIXED_SECTION
+            }
     sources |= dict.fromkeys(asked.changes, "given")
     return Composed(fields.changed(recipe, asked.changes), preset, sources)
 

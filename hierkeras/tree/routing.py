@@ -45,7 +45,7 @@ _TINY = 1e-30
 Array = Any  # of numpy or of the module that a formula is given
 
 
-class Routing(msgspec.Struct, frozen=True):
+class Routing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How images travel down a tree.
 
     Raises:

@@ -57,6 +57,29 @@ def test_a_preset_replaces_all_but_the_network():
     assert composed.sources["max_epochs"] == "given"
 
 
+def test_the_remembered_preset_given_again_changes_nothing():
+    before = remember("exemplars", max_epochs=10)
+    fewer = Facts(num_images=1_700, num_classes=80, is_photos=True, side=64)
+    again = compose(Asked("exemplars"), before, "photos").resolved(fewer)
+    assert again.recipe == before.recipe
+    assert again.chosen == ""
+
+
+def test_a_file_of_weights_is_needed_once(tmp_path):
+    weights = tmp_path / "weights.h5"
+    weights.touch()
+    network = {
+        "backbone": "mobilenet_v3_small",
+        "backbone_weights": str(weights),
+    }
+    before = remember("photos", **network)
+    weights.unlink()
+    again = compose(Asked(), before, "photos").resolved(FACTS)
+    assert again.recipe == before.recipe
+    with pytest.raises(UsageError, match="No such file"):
+        compose(Asked(None, network), before, "photos").resolved(FACTS)
+
+
 def test_what_data_decide_is_told_as_theirs():
     composed = compose(Asked(), None, "photos").resolved(FACTS)
     by_data = {k for k, v in composed.sources.items() if v == "by the data"}
