@@ -29,7 +29,7 @@ from hierkeras._errors import UserError
 from hierkeras.data import registry
 from hierkeras.data.splits import check_enough
 from hierkeras.growth import changes, relearn, steps, summary
-from hierkeras.recipe import compose, remembered, resolve
+from hierkeras.recipe import compose, fields, remembered, resolve
 from hierkeras.recipe.compose import Composed
 from hierkeras.recipe.remembered import Remembered
 from hierkeras.serving.checks import publication
@@ -94,6 +94,19 @@ class _Run:
         return _RELEARN.value and relearn.is_pending(self.changed, growth)
 
     @property
+    def differing(self) -> list[str]:
+        """The fields that are given, and are not as they are recorded."""
+        if self.latest is None:
+            return []
+        before = remembered.read(self.latest).recipe
+        now = self.composed.recipe
+        return [
+            f"{name}={fields.as_text(fields.value(now, name))}"
+            for name in fields.fields()
+            if fields.value(now, name) != fields.value(before, name)
+        ]
+
+    @property
     def grows(self) -> bool:
         """Whether there is a step to make."""
         return bool(self.batches) or self.relearns
@@ -113,6 +126,11 @@ def main() -> None:
         return
     _tell(run)
     report = _increment_report.Report(latest, run.changed, _RELEARN.value)
+    if not run.grows and run.differing:
+        print(
+            f"not recorded, for there is no step: {', '.join(run.differing)}",
+            file=sys.stderr,
+        )
     if not run.grows and not _lacks_export(store, latest):
         if store.is_held():
             _clean_up(store)

@@ -73,6 +73,14 @@ def test_a_work_directory_remembers_its_data_set(digits_tree, run_main):
     }
 
 
+def test_what_no_step_can_record_is_told(digits_tree, run_main):
+    flags = (f"--workdir={digits_tree.workdir}", "--contention=0.6")
+    outcome = run_main(increment, *flags)
+    assert outcome.status == 0
+    told = "not recorded, for there is no step: contention=0.6\n"
+    assert outcome.stderr == told
+
+
 @pytest.mark.slow
 def test_four_batches_make_a_deep_tree(run_main, tmp_path):
     outcome = run_main(

@@ -84,7 +84,7 @@ def ask(model: Model, images: Sequence[bytes]) -> Iterator[Answer | BadImage]:
         yield from ask(model, images[half:])
         return
     for answer in answers:
-        # A model exported with --bad_images=empty.
+        # A model exported with bad_images=empty.
         yield answer if answer.path else BadImage(_EMPTY)
 
 
