@@ -66,6 +66,9 @@ def read(generation: Generation) -> Remembered:
         if unknown:
             raise ValueError(f"{unknown[0]!r} is no setting of the data")
         check(without_weights(found.recipe))
+        # A default in place of what was recorded would be another recipe.
+        if to_settings(found) != generation.settings:
+            raise ValueError("fields of the recipe are missing")
     except (msgspec.ValidationError, UsageError, ValueError) as error:
         raise UserError(
             f"the settings in {file} make no sense ({error}); restore the "

@@ -85,6 +85,13 @@ def test_settings_that_make_no_sense_are_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+def test_a_part_that_is_missing_is_not_filled_in():
+    settings = recorded().settings
+    recipe = {k: v for k, v in settings["recipe"].items() if k != "training"}
+    with pytest.raises(UserError, match="fields of the recipe are missing"):
+        remembered.read(recorded(recipe=recipe))
+
+
 def check(data=None, recipe=None, kind="digits"):
     """Goes on from what was recorded, with some things changed."""
     wanted = Remembered(
