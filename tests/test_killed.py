@@ -114,6 +114,7 @@ def answers(workdir: Path) -> dict[str, np.ndarray]:
     }
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_kept_and_the_rest_goes_on(digits_tree, tmp_path):
     flags = (*digits_tree.flags[:-1], "--noexport")
     victim = Victim(tmp_path / "victim", flags)

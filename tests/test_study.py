@@ -109,6 +109,7 @@ def seed(tmp_path_factory):
     )
 
 
+@pytest.mark.slow
 def test_contenders_run_on_digits_once(seed):
     names = ("scratch", "flat-imprinted-50", "ensemble-flat", "tree2-paper")
     found = [seed.record(name) for name in names]
