@@ -55,7 +55,13 @@ def given(*sections: str) -> dict[str, Any]:
         if not sign:
             raise UsageError(f"--set takes FIELD=VALUE. Received: {text!r}")
         field = fields.find(name.strip(), sections)
-        assigned[field.name] = field.parse(value)
+        new = field.parse(value)
+        before = assigned.setdefault(field.name, new)
+        if before != new:
+            raise UsageError(
+                f"--set {field.name}={fields.as_text(before)} contradicts "
+                f"--set {field.name}={fields.as_text(new)}; give one of them"
+            )
     for name, value in assigned.items():
         if found.get(name, value) != value:
             raise UsageError(

@@ -18,17 +18,52 @@ if TYPE_CHECKING:
     from hierkeras.serving.exporting import Exported  # imports TensorFlow
 
 
+@dataclasses.dataclass(frozen=True)
+class Pending:
+    """What a run would do.
+
+    Args:
+        batches: The new classes of each step.
+        relearnt: What it would train again after them; None: nothing.
+        exports: Whether it would export the tree then.
+    """
+
+    batches: Sequence[tuple[str, ...]]
+    relearnt: changes.Changes | None
+    exports: bool
+
+    def lines(self) -> list[str]:
+        """The same in words."""
+        lines = summary.pending_lines(self.batches)
+        if self.relearnt:
+            names = self.relearnt.class_names
+            classes = summary.counted(len(names), "class", "classes")
+            lines += [f"pending: training again what knows {classes}"]
+        if self.exports:
+            lines += ["pending: the export"]
+        return lines or ["nothing is pending"]
+
+    def as_object(self) -> dict[str, Any]:
+        """The same for programs."""
+        changed = self.relearnt.class_names if self.relearnt else ()
+        return {
+            "pending": [list(batch) for batch in self.batches],
+            "relearns": list(changed),
+            "exports": self.exports,
+        }
+
+
 def show(
     composed: compose.Composed,
     latest: Generation | None,
-    batches: Sequence[tuple[str, ...]],
+    pending: Pending,
 ) -> None:
     """Prints the recipe, the tree so far, and what is pending.
 
     Args:
         composed: The recipe, and where its fields come from.
         latest: The tree; None: there is none.
-        batches: The new classes of each step that is pending.
+        pending: What is pending.
     """
     if _common_flags.FORMAT.value == "json":
         shown = {
@@ -38,7 +73,7 @@ def show(
             "chosen": composed.chosen,
             "generation": latest.number if latest else None,
             "classes": list(latest.tree.classes) if latest else [],
-            "pending": [list(batch) for batch in batches],
+            **pending.as_object(),
         }
         print(json.dumps(shown, indent=1))
         return
@@ -46,7 +81,7 @@ def show(
     if composed.chosen:
         lines += ["", composed.chosen]
     lines += ["", *(summary.tree_lines(latest.tree) if latest else ["no tree"])]
-    lines += summary.pending_lines(batches)
+    lines += pending.lines()
     print("\n".join(lines))
 
 

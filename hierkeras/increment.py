@@ -122,16 +122,19 @@ def main() -> None:
     latest = store.latest()
     run = _open(store, latest, asked)
     if _SHOW.value:
-        _increment_report.show(run.composed, run.latest, run.batches)
+        _increment_report.show(run.composed, run.latest, _pending(run))
         return
     _tell(run)
     report = _increment_report.Report(latest, run.changed, _RELEARN.value)
+    lacks_export = _lacks_export(store, latest)
     if not run.grows and run.differing:
+        told = "; the export goes by it" if lacks_export else ""
         print(
-            f"not recorded, for there is no step: {', '.join(run.differing)}",
+            "not recorded, for there is no step: "
+            f"{', '.join(run.differing)}{told}",
             file=sys.stderr,
         )
-    if not run.grows and not _lacks_export(store, latest):
+    if not run.grows and not lacks_export:
         if store.is_held():
             _clean_up(store)
         report.print([], None)
@@ -190,6 +193,15 @@ def _open(
         context,
         changes.find_changes(latest, context) if latest else changes.Changes(),
         _stream_flags.pending_batches(source, latest, composed.recipe.growth),
+    )
+
+
+def _pending(run: _Run) -> _increment_report.Pending:
+    return _increment_report.Pending(
+        run.batches,
+        run.changed if run.relearns else None,
+        bool(run.grows and _EXPORT.value)
+        or _lacks_export(run.store, run.latest),
     )
 
 

@@ -58,6 +58,10 @@ def show(run_main, tmp_path):
             ["calibrate takes true or false. Received: 'maybe'"],
         ),
         (
+            ["--set=momentum=0.5", "--set=momentum=0.9"],
+            ["--set momentum=0.5 contradicts --set momentum=0.9; give one"],
+        ),
+        (
             ["--seed=1", "--set=seed=2"],
             ["--set seed=2 contradicts --seed=1; give one of them"],
         ),
@@ -110,6 +114,7 @@ def test_what_is_shown_of_a_new_work_directory(show):
     assert shown["chosen"].startswith("chosen for 1,559 training images")
     assert (shown["generation"], shown["classes"]) == (None, [])
     assert shown["pending"] == [list("012345"), list("6789")]
+    assert (shown["relearns"], shown["exports"]) == ([], True)
 
 
 def test_a_tree_and_what_is_pending_are_shown_in_words(
@@ -118,7 +123,11 @@ def test_a_tree_and_what_is_pending_are_shown_in_words(
     before = contents(digits_tree.workdir)
 
     outcome = run_main(
-        increment, f"--workdir={digits_tree.workdir}", "--show", "--seed=5"
+        increment,
+        f"--workdir={digits_tree.workdir}",
+        "--show",
+        "--noexport",
+        "--seed=5",
     )
 
     assert (outcome.status, outcome.stderr) == (0, "")
@@ -138,6 +147,7 @@ def test_pending_classes_of_a_new_work_directory_in_words(run_main, tmp_path):
         "\nno tree\n"
         "pending: 6 new classes: 0, 1, 2, 3, 4, 5\n"
         "pending: 4 new classes: 6, 7, 8, 9\n"
+        "pending: the export\n"
     )
     assert not workdir.exists()
 

@@ -173,8 +173,6 @@ def pending_lines(batches: Sequence[Sequence[str]]) -> list[str]:
     Args:
         batches: The new classes of each step.
     """
-    if not batches:
-        return ["nothing is pending"]
     return [
         f"pending: {counted(len(batch), 'new class', 'new classes')}: "
         f"{_some(batch)}"

@@ -50,9 +50,10 @@ class Field:
             UsageError: If it means none that is valid.
         """
         word = text.strip()
-        try:
+        if self.valid:
             # msgspec's word for no value is null.
             word = {_UNSET: "null", "null": _UNSET}.get(word, word)
+        try:
             value = msgspec.convert(word, self.kind, strict=False)
         except (msgspec.ValidationError, UnicodeEncodeError):
             raise UsageError(

@@ -144,7 +144,8 @@ class Growth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         NewColumns,
         option(
             "How softmax columns of new classes begin: random (the paper), "
-            "or imprinted from the classes' mean features (Qi et al. 2018)."
+            "or imprinted from the classes' mean features (Qi et al. 2018). "
+            "A branch that learns together with its leaves begins imprinted."
         ),
     ] = "random"
     flat_share: Annotated[

@@ -40,7 +40,12 @@ def check(recipe: Recipe) -> None:
         UsageError: If they do not; the message names what to change.
     """
     check_config(recipe.network)
-    growth = recipe.growth
+    if recipe.growth.increments != "flat":
+        _check_clones(recipe.growth)
+
+
+def _check_clones(growth: Growth) -> None:
+    """Refuses what clone increments cannot do, or would ignore."""
     if growth.num_superclasses == 1:
         raise UsageError(
             "num_superclasses=1 divides nothing; give at least 2, or 0 to "
@@ -57,7 +62,7 @@ def check(recipe: Recipe) -> None:
             "other: such leaves would keep layers of the old leaf, which no "
             "branch shares; give leaves=after or leaves=together"
         )
-    if growth.leaves == "together" and growth.increments != "flat":
+    if growth.leaves == "together":
         _check_together(growth)
 
 

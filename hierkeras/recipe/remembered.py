@@ -15,7 +15,7 @@ from hierkeras._errors import UsageError, UserError
 from hierkeras.data import names
 from hierkeras.data.source import DataConfig, Source
 from hierkeras.models.registry import ModelConfig
-from hierkeras.recipe import fields
+from hierkeras.recipe import fields, resolve
 from hierkeras.recipe.recipe import Recipe, check
 from hierkeras.tree.generation import Generation
 
@@ -69,6 +69,8 @@ def read(generation: Generation) -> Remembered:
         # A default in place of what was recorded would be another recipe.
         if to_settings(found) != generation.settings:
             raise ValueError("fields of the recipe are missing")
+        if left := resolve.open_in(found.recipe):
+            raise ValueError(f"{left[0]} is left open")
     except (msgspec.ValidationError, UsageError, ValueError) as error:
         raise UserError(
             f"the settings in {file} make no sense ({error}); restore the "

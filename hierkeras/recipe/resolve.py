@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from hierkeras.data.source import Source
 from hierkeras.models.registry import BACKBONES
@@ -21,6 +22,8 @@ _SIDE_STEP = 8
 _IMAGES_OF_STUDY, _EPOCHS, _MOST_EPOCHS = 27_000, 20, 100
 _BATCH_SIZES = (8, 16, 32)
 _STEPS_PER_EPOCH = 32
+# What says, of a field, that the data decide.
+_LEFT_OPEN = (0, "auto")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,16 +66,14 @@ def resolve(recipe: Recipe, about: Facts) -> tuple[Recipe, str]:
         The recipe without anything left open; and one line that says what was
         chosen and why, empty if nothing was.
     """
-    chosen: dict[str, Any] = {}
-    if not recipe.network.image_size:
-        chosen["image_size"] = _image_size(recipe, about)
-    if not recipe.training.batch_size:
-        chosen["batch_size"] = _batch_size(about.num_images)
-    if not recipe.training.max_epochs:
-        chosen["max_epochs"] = _max_epochs(about.num_images)
-    if recipe.training.augment == "auto":
-        chosen["augment"] = "shift_flip" if about.is_photos else "none"
+    chosen = {name: _CHOICES[name](recipe, about) for name in open_in(recipe)}
     return fields.changed(recipe, chosen), _line(chosen, recipe, about)
+
+
+def open_in(recipe: Recipe) -> list[str]:
+    """The fields that a recipe leaves to the data."""
+    values = {name: fields.value(recipe, name) for name in _CHOICES}
+    return [name for name, value in values.items() if value in _LEFT_OPEN]
 
 
 def _image_size(recipe: Recipe, about: Facts) -> int:
@@ -82,14 +83,27 @@ def _image_size(recipe: Recipe, about: Facts) -> int:
     return max(side, _SIDE_STEP, backbone.min_image_size if backbone else 0)
 
 
-def _batch_size(num_images: int) -> int:
+def _batch_size(recipe: Recipe, about: Facts) -> int:
+    num_images = about.num_images
     fitting = [b for b in _BATCH_SIZES if b * _STEPS_PER_EPOCH <= num_images]
     return max(fitting, default=_BATCH_SIZES[0])
 
 
-def _max_epochs(num_images: int) -> int:
-    wanted = _EPOCHS * math.sqrt(_IMAGES_OF_STUDY / max(1, num_images))
+def _max_epochs(recipe: Recipe, about: Facts) -> int:
+    wanted = _EPOCHS * math.sqrt(_IMAGES_OF_STUDY / max(1, about.num_images))
     return round(min(max(wanted, _EPOCHS), _MOST_EPOCHS))
+
+
+def _augment(recipe: Recipe, about: Facts) -> str:
+    return "shift_flip" if about.is_photos else "none"
+
+
+_CHOICES: Final[Mapping[str, Callable[[Recipe, Facts], Any]]] = {
+    "image_size": _image_size,
+    "batch_size": _batch_size,
+    "max_epochs": _max_epochs,
+    "augment": _augment,
+}
 
 
 def _line(chosen: dict[str, Any], recipe: Recipe, about: Facts) -> str:

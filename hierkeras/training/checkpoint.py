@@ -63,7 +63,6 @@ class Saved:
 
     def fits(self, model: keras.Model) -> bool:
         """Whether it was written of such a model, which is compiled."""
-        model.optimizer.build(model.trainable_variables)
         return all(
             name in self.arrays and self.arrays[name].shape == variable.shape
             for name, variable in _variables(model).items()

@@ -287,3 +287,5 @@ def compile_model(
             metrics=[objective.accuracy()],
             jit_compile=jit_compile,
         )
+        # Variables that the first step made would have it traced twice.
+        model.optimizer.build(model.trainable_variables)

@@ -57,6 +57,7 @@ def test_what_would_be_ignored_or_is_impossible_is_refused(changes, said):
         {"leaves": "after", "memory_per_class": 5},
         # Nothing is cloned: what is said of leaves does not matter.
         {"increments": "flat", "leaf_shrink": 0.5, "memory_per_class": 5},
+        {"increments": "flat", "leaves": "beside", "num_superclasses": 1},
     ],
 )
 def test_what_fits_is_taken(changes):

@@ -92,6 +92,13 @@ def test_a_part_that_is_missing_is_not_filled_in():
         remembered.read(recorded(recipe=recipe))
 
 
+def test_a_recorded_recipe_leaves_nothing_to_the_data():
+    recipe = fields.changed(RECIPE, {"batch_size": 0})
+    wanted = msgspec.structs.replace(WANTED, recipe=recipe)
+    with pytest.raises(UserError, match="batch_size is left open"):
+        remembered.read(recorded(wanted))
+
+
 def check(data=None, recipe=None, kind="digits"):
     """Goes on from what was recorded, with some things changed."""
     wanted = Remembered(
