@@ -92,8 +92,8 @@ def test_every_preset_is_tried():
     assert {name.split(",")[0] for name in JOBS} == set(presets.NAMES)
 
 
-# One of each, and a tree where it is the default that grows it.
-IS_QUICK = ("photos, a tree", "stream", "exemplars", "digits", "paper")
+# Of each schedule and of each way that leaves learn.
+IS_QUICK = ("photos, a tree", "exemplars", "paper")
 TRIED = [
     name if name in IS_QUICK else pytest.param(name, marks=pytest.mark.slow)
     for name in JOBS
@@ -129,6 +129,14 @@ def test_the_jobs_of_a_preset(run_main, store, name):
     if "root flat" in found:
         distillation = found["root flat"].start.distillation
         assert distillation == (1.0 if preset == "exemplars" else 0.0)
+
+
+def test_the_jobs_of_the_digits_that_other_tests_read(digits_tree):
+    store = Store(digits_tree.workdir)
+    found = told(specs(store, 2))
+    assert [job[:2] for job in found] == [job[:2] for job in ALGORITHM_1]
+    assert {job[2] for job in found} == {2}
+    assert store.read(2).settings["preset"] == "digits"
 
 
 PHOTOS = ROOT.parent / "shared" / "data" / "tiny_imagenet_animal"

@@ -124,7 +124,7 @@ def test_another_preset_replaces_all_but_the_network(plants):
     found, preset = settings["recipe"], presets.preset("digits")
     assert found["network"] == plants.settings(1)["recipe"]["network"]
     expected = msgspec.to_builtins(preset)
-    expected["training"].update(max_epochs=1, augment="shift_flip")
+    expected["training"].update(max_epochs=1, augment="shift_mirror")
     expected["growth"].update(increments="flat")
     for section in ("training", "growth", "routing", "serving"):
         assert found[section] == expected[section]

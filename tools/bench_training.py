@@ -153,14 +153,13 @@ class Bench:
     def _plain(self, split: str) -> Any:
         import tensorflow as tf
 
-        from hierkeras.data.augment import random_shift_and_flip
+        from hierkeras.data.augment import random_augmented
 
         def finish(number, batch):
             images, labels = batch
             if split == "train" and self._augments():
                 seed = tf.stack([tf.constant(_SEED, tf.int64), number])
-                size = _IMAGE_SIZE.value
-                images = random_shift_and_flip(images, seed, size // 8)
+                images = random_augmented(images, "shift_mirror", seed)
             return tf.cast(images, tf.float32), labels
 
         arrays = decoded(self.images, *self.samples[split])
@@ -183,7 +182,7 @@ class Bench:
         )
 
     def _augments(self) -> bool:
-        return self.recipe.augment == "shift_flip"
+        return self.recipe.augment == "shift_mirror"
 
     def _look(self) -> int:
         """Validation images of one validation."""
@@ -242,7 +241,7 @@ def prepare() -> Bench:
         schedule="cosine",
         batch_size=_BATCH_SIZE.value,
         max_epochs=_EPOCHS.value,
-        augment="shift_flip" if _AUGMENT.value else "none",
+        augment="shift_mirror" if _AUGMENT.value else "none",
     )
     model = models.build_model(
         models.ModelConfig(_BACKBONE.value, size), len(classes)

@@ -1,16 +1,20 @@
-"""Random shifts and flips of whole batches."""
+"""Random shifts and mirror images of whole batches."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
 from hierkeras.data.pipeline import ALGORITHM
+from hierkeras.data.source import Augmentation
+
+# He et al. 2016 shift CIFAR's images of 32 pixels by up to 4.
+_SHIFT_DIVISOR = 8
 
 
-def random_shift_and_flip(
-    images: tf.Tensor, seed: tf.Tensor, max_shift: int
+def random_augmented(
+    images: tf.Tensor, kind: Augmentation, seed: tf.Tensor
 ) -> tf.Tensor:
-    """Shifts every image at random and mirrors half of them.
+    """Shifts every image at random and mirrors half of them, or either.
 
     The standard augmentation of small photos (He et al. 2016, "Deep Residual
     Learning for Image Recognition", section 4.2): a random crop of the padded
@@ -19,12 +23,20 @@ def random_shift_and_flip(
 
     Args:
         images: shape [b, s, s, c], any dtype.
+        kind: what is done; shifts are of up to an eighth of s.
         seed: integers of shape [2]; the result depends on nothing else.
-        max_shift: largest shift in pixels, at most s - 1.
 
     Returns:
         Tensor of the shape and dtype of `images`.
+
+    Raises:
+        ValueError: if the kind is left open.
     """
+    if kind == "auto":
+        raise ValueError("Expected a kind of augmentation. Received: auto")
+    if kind == "none":
+        return images
+    max_shift = images.shape[1] // _SHIFT_DIVISOR if "shift" in kind else 0
     batch = tf.shape(images)[0]
     shift_seed, flip_seed = tf.unstack(tf.random.split(seed, 2, alg=ALGORITHM))
     shifts = tf.random.stateless_uniform(
@@ -33,7 +45,8 @@ def random_shift_and_flip(
     flips = tf.random.stateless_uniform(
         [batch], flip_seed, 0, 2, tf.int32, ALGORITHM
     )
-    return shift_and_flip(images, shifts[0], shifts[1], tf.equal(flips, 1))
+    flip = tf.equal(flips, 1) & ("mirror" in kind)
+    return shift_and_flip(images, shifts[0], shifts[1], flip)
 
 
 def shift_and_flip(

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from hierkeras.data import pipeline
 from hierkeras.data.memory import on_host
+from hierkeras.data.source import Augmentation
 
 
 class Features:
@@ -32,7 +33,7 @@ class Features:
         *,
         batch_size: int,
         seed: int,
-        augment: bool = False,
+        augment: Augmentation = "none",
         first_batch: int = 0,
         per_epoch: int | None = None,
     ) -> tf.data.Dataset:
@@ -43,7 +44,7 @@ class Features:
             labels: int32 array of shape (m,): what the model is to answer.
             batch_size: Number of examples in a batch.
             seed: Of the order, in [0, 2^62).
-            augment: False: what was not seen has no features.
+            augment: none: what was not seen has no features.
             first_batch: Number of batches to skip.
             per_epoch: Length of an epoch, as there.
 
@@ -54,7 +55,7 @@ class Features:
         Raises:
             ValueError: If `augment` is asked for.
         """
-        if augment:
+        if augment != "none":
             raise ValueError("Features of augmented images are not kept.")
         rows = on_host(np.searchsorted(self._indices, indices))
         targets = on_host(labels.astype(np.int32))

@@ -14,17 +14,15 @@ import tensorflow as tf
 from hierkeras import _faults
 from hierkeras._errors import UsageError, UserError
 from hierkeras.data import pipeline
-from hierkeras.data.augment import random_shift_and_flip
+from hierkeras.data.augment import random_augmented
 from hierkeras.data.memory import ImageMemory, on_host
-from hierkeras.data.source import Cache, Source
+from hierkeras.data.source import Augmentation, Cache, Source
 
 Indices = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.int32]
 
 _CHANNELS: Final = 3
 _DECODE_BATCH: Final = 256
-# He et al. 2016 shift CIFAR's images of 32 pixels by up to 4.
-_SHIFT_DIVISOR: Final = 8
 _UNKNOWN, _READABLE, _UNREADABLE = range(3)
 
 
@@ -203,7 +201,7 @@ class Images:
         *,
         batch_size: int,
         seed: int,
-        augment: bool,
+        augment: Augmentation,
         first_batch: int = 0,
         per_epoch: int | None = None,
     ) -> tf.data.Dataset:
@@ -219,8 +217,8 @@ class Images:
             labels: int array of shape (n,): what the model is to answer.
             batch_size: number of examples in a batch.
             seed: non-negative, below 2^62.
-            augment: whether to shift images by up to an eighth of their size
-                and to flip half of them.
+            augment: whether images are shifted by up to an eighth of their
+                size, and half of them mirrored.
             first_batch: number of batches to skip.
             per_epoch: length of an epoch: the first so many of its order, from
                 whose end it is begun again; None: every example once.
@@ -253,13 +251,10 @@ class Images:
             number: tf.Tensor, batch: tf.Tensor | tuple[tf.Tensor, tf.Tensor]
         ) -> tuple[tf.Tensor, tf.Tensor]:
             images, answers = to_pair(batch)
-            if augment:
-                images = random_shift_and_flip(
-                    images,
-                    pipeline.augment_seed(seed, number),
-                    self.image_size // _SHIFT_DIVISOR,
-                )
-            return tf.cast(images, tf.float32), answers
+            augmented = random_augmented(
+                images, augment, pipeline.augment_seed(seed, number)
+            )
+            return tf.cast(augmented, tf.float32), answers
 
         return pipeline.deterministic(
             examples.skip(skipped)

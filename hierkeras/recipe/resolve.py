@@ -95,7 +95,7 @@ def _max_epochs(recipe: Recipe, about: Facts) -> int:
 
 
 def _augment(recipe: Recipe, about: Facts) -> str:
-    return "shift_flip" if about.is_photos else "none"
+    return "shift_mirror" if about.is_photos else "none"
 
 
 _CHOICES: Final[Mapping[str, Callable[[Recipe, Facts], Any]]] = {

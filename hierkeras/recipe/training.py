@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 import msgspec
 
 from hierkeras._option import option
+from hierkeras.data.source import Augmentation
 
 Schedule = Literal["adaptive", "cosine"]
 Optimizer = Literal["sgd", "muon"]
-Augmentation = Literal["auto", "none", "shift_flip"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
 
@@ -53,9 +53,10 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     augment: Annotated[
         Augmentation,
         option(
-            "shift_flip: each image moved by up to an eighth of its size, "
-            "half of them mirrored; auto: shift_flip for photos, none for "
-            "digits.",
+            "How images are changed at random while they are learnt: moved by "
+            "up to an eighth of their size (shift), half of them mirrored "
+            "(mirror), or both; auto: none for digits, both for photos, but "
+            "shift where classes are mirror images of each other.",
             flag="augment",
         ),
     ] = "auto"

@@ -146,7 +146,7 @@ def fit(
                     *examples.training,
                     batch_size=recipe.batch_size,
                     seed=run.seed,
-                    augment=recipe.augment == "shift_flip",
+                    augment=recipe.augment,
                     first_batch=done * steps + skipped,
                 ),
                 initial_epoch=done,
@@ -231,7 +231,7 @@ def _looks(
         *examples.validation,
         batch_size=batch,
         seed=run.seed + 1,
-        augment=False,
+        augment="none",
         first_batch=first * steps,
         per_epoch=steps * batch,
     )

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hierkeras.data.augment import random_shift_and_flip, shift_and_flip
+from hierkeras.data.augment import random_augmented, shift_and_flip
 
 # One image of 3x3 pixels, whose two channels are equal up to a sign.
 IMAGE = [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
@@ -69,22 +69,20 @@ def test_agrees_with_a_crop_of_the_padded_image():
 def test_depends_on_the_seed_alone():
     images = tf.random.stateless_uniform([9, 8, 8, 3], [1, 2])
 
-    first = random_shift_and_flip(images, tf.constant([1, 2]), 1)
+    first = random_augmented(images, "shift_mirror", tf.constant([1, 2]))
     tf.random.set_seed(5)
-    again = random_shift_and_flip(images, tf.constant([1, 2]), 1)
-    other = random_shift_and_flip(images, tf.constant([1, 3]), 1)
+    again = random_augmented(images, "shift_mirror", tf.constant([1, 2]))
+    other = random_augmented(images, "shift_mirror", tf.constant([1, 3]))
 
     np.testing.assert_array_equal(first, again)
     assert (first.numpy() != other.numpy()).any()
 
 
 def test_every_shift_and_flip_occurs_equally_often():
-    size, max_shift = 9, 1
-    count = 3600
+    size, count = 9, 3600
     image = tf.reshape(tf.range(size * size), [1, size, size, 1])
-    results = random_shift_and_flip(
-        tf.repeat(image, count, axis=0), tf.constant([0, 0]), max_shift
-    ).numpy()
+    images = tf.repeat(image, count, axis=0)
+    results = random_augmented(images, "shift_mirror", [0, 0]).numpy()
 
     # The pixel in the middle, and whether the row runs backwards.
     middle = results[:, 4, 4, 0]
@@ -98,7 +96,26 @@ def test_every_shift_and_flip_occurs_equally_often():
     assert counts.min() > 140 and counts.max() < 260
 
 
-def test_no_shift_and_no_pixels_beyond_the_image():
+def test_no_pixels_beyond_the_image():
     images = tf.ones([4, 8, 8, 3], tf.uint8)
 
-    assert (random_shift_and_flip(images, [0, 0], 7).numpy() == 1).all()
+    assert (random_augmented(images, "shift", [0, 0]).numpy() == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "moves", "mirrors"),
+    [("none", 0, 0), ("shift", 1, 0), ("mirror", 0, 1), ("shift_mirror", 1, 1)],
+)
+def test_a_kind_does_what_it_says_and_no_more(kind, moves, mirrors):
+    image = tf.reshape(tf.range(81), [1, 9, 9, 1])
+    images = random_augmented(tf.repeat(image, 99, axis=0), kind, [0, 0])
+
+    middle = images[:, 4, 4, 0].numpy()
+    steps = np.unique(images[:, 4, 5, 0].numpy() - middle)
+    assert len(set(middle)) == (9 if moves else 1)
+    assert set(steps) == ({1, -1} if mirrors else {1})
+
+
+def test_a_kind_that_is_left_open_is_refused():
+    with pytest.raises(ValueError, match="auto"):
+        random_augmented(tf.ones([1, 8, 8, 3]), "auto", [0, 0])

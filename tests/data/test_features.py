@@ -44,4 +44,4 @@ def test_epochs_may_be_cut_or_repeated():
 
 def test_what_was_not_seen_has_no_features():
     with pytest.raises(ValueError, match="augmented"):
-        batches(1, batch_size=3, augment=True)
+        batches(1, batch_size=3, augment="shift_mirror")

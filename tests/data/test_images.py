@@ -219,7 +219,7 @@ class TestUnreadable:
         labels = everything.astype(np.int32)
 
         batches = images.training_batches(
-            everything, labels, batch_size=4, seed=0, augment=False
+            everything, labels, batch_size=4, seed=0, augment="none"
         ).take(2)
 
         delivered = [int(label) for _, label in batches.unbatch()]
@@ -245,7 +245,7 @@ class TestUnreadable:
         monkeypatch.setattr(images.source, "read", spy)
 
         batches = images.training_batches(
-            good, np.arange(3), batch_size=3, seed=0, augment=False
+            good, np.arange(3), batch_size=3, seed=0, augment="none"
         ).take(1)
 
         assert sum(len(labels) for _, labels in batches) == 3

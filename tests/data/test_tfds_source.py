@@ -129,7 +129,7 @@ def test_batches(source, cache):
 
     assert images.prepare(np.arange(44)) == []
     batches = images.training_batches(
-        indices, labels, batch_size=5, seed=0, augment=False
+        indices, labels, batch_size=5, seed=0, augment="none"
     )
     evaluated = images.evaluation_batches(indices[::-1], 7)
 

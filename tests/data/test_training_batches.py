@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from hierkeras._errors import UsageError, UserError
-from hierkeras.data.augment import random_shift_and_flip
+from hierkeras.data.augment import random_augmented
 from hierkeras.data.images import Images
 
 SIZE = 24
@@ -20,7 +20,7 @@ def images(request, numbered_source):
 def stream(images, indices=None, *, epochs=1, **options):
     """The batches of some epochs as two arrays: first pixels and labels."""
     indices = np.arange(SIZE) if indices is None else np.array(indices)
-    options = {"batch_size": 4, "seed": 3, "augment": False, **options}
+    options = {"batch_size": 4, "seed": 3, "augment": "none", **options}
     batches = images.training_batches(indices, indices * 10, **options)
     count = epochs * len(indices)
     whole = -(-count // options["batch_size"])
@@ -56,18 +56,18 @@ def test_batches_run_across_the_borders_of_epochs(images):
 
 def test_batches_are_of_one_static_shape(images):
     batches = images.training_batches(
-        np.arange(SIZE), np.arange(SIZE), batch_size=10, seed=0, augment=True
+        np.arange(SIZE), np.arange(SIZE), batch_size=10, seed=0, augment="shift_mirror"
     )
     assert batches.element_spec[0].shape == (10, 8, 8, 3)
     assert batches.element_spec[1].shape == (10,)
 
 
 def test_the_stream_follows_from_the_seed(images):
-    first = stream(images, epochs=2, augment=True)
+    first = stream(images, epochs=2, augment="shift_mirror")
     tf.random.set_seed(99)
 
     for one, two in zip(
-        first, stream(images, epochs=2, augment=True), strict=True
+        first, stream(images, epochs=2, augment="shift_mirror"), strict=True
     ):
         np.testing.assert_array_equal(one, two)
     assert order(images, epochs=1) != order(images, epochs=1, seed=4)
@@ -76,7 +76,7 @@ def test_the_stream_follows_from_the_seed(images):
 def test_memory_and_source_deliver_the_same(numbered_source):
     source = numbered_source(SIZE)
     kept, streamed = (
-        stream(Images(source, 8, cache=cache), epochs=2, augment=True)
+        stream(Images(source, 8, cache=cache), epochs=2, augment="shift_mirror")
         for cache in ("memory", "none")
     )
 
@@ -88,13 +88,13 @@ def test_memory_and_source_deliver_the_same(numbered_source):
 def test_goes_on_in_the_middle_of_an_epoch(images_of_noise, first_batch):
     batch_size = 7
     assert SIZE % batch_size
-    whole = stream(images_of_noise, epochs=4, augment=True, batch_size=7)
+    whole = stream(images_of_noise, epochs=4, augment="shift_mirror", batch_size=7)
 
     rest = stream(
         images_of_noise,
         epochs=2,
         first_batch=first_batch,
-        augment=True,
+        augment="shift_mirror",
         batch_size=batch_size,
     )
 
@@ -126,11 +126,11 @@ def images_of_noise(numbered_source):
 
 def test_augmentation_is_that_of_seed_and_batch_number(images_of_noise):
     plain, _ = stream(images_of_noise, epochs=2)
-    augmented, _ = stream(images_of_noise, epochs=2, augment=True)
+    augmented, _ = stream(images_of_noise, epochs=2, augment="shift_mirror")
 
     # Batch 7, with a shift by at most an eighth of 8 pixels.
-    expected = random_shift_and_flip(
-        plain[28:32], tf.constant([2 * 3 + 1, 7], tf.int64), 1
+    expected = random_augmented(
+        plain[28:32], "shift_mirror", tf.constant([2 * 3 + 1, 7], tf.int64)
     )
     np.testing.assert_array_equal(augmented[28:32], expected)
     assert (plain != augmented).any(axis=(1, 2, 3)).sum() > SIZE
@@ -196,7 +196,7 @@ def test_auto_keeps_what_takes_half_of_the_free_memory(
 def test_the_options_fix_the_order_and_leave_sharding_off(images):
     for batches in (
         images.training_batches(
-            np.arange(4), np.arange(4), batch_size=2, seed=0, augment=True
+            np.arange(4), np.arange(4), batch_size=2, seed=0, augment="shift_mirror"
         ),
         images.evaluation_batches(np.arange(4), 2),
     ):
@@ -218,12 +218,12 @@ def test_an_unknown_cache_is_answered_with_the_valid_ones(numbered_source):
 def test_labels_for_other_indices_are_refused(images):
     with pytest.raises(ValueError, match="2 labels, 3 indices"):
         images.training_batches(
-            np.arange(3), np.arange(2), batch_size=2, seed=0, augment=False
+            np.arange(3), np.arange(2), batch_size=2, seed=0, augment="none"
         )
 
 
 def test_nothing_to_train_on_is_an_error(images):
     with pytest.raises(UserError, match="None of the 0 images"):
         images.training_batches(
-            np.arange(0), np.arange(0), batch_size=2, seed=0, augment=False
+            np.arange(0), np.arange(0), batch_size=2, seed=0, augment="none"
         )

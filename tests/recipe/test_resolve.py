@@ -56,7 +56,7 @@ def test_few_images_get_small_batches_and_many_epochs(
 
 
 def test_only_photos_are_moved_and_mirrored():
-    assert resolved()[0].training.augment == "shift_flip"
+    assert resolved()[0].training.augment == "shift_mirror"
     assert resolved(is_photos=False)[0].training.augment == "none"
 
 
@@ -77,6 +77,6 @@ def test_one_line_says_what_was_chosen_and_why():
     _, line = resolved(540, side=348, batch_size=4)
     assert line == (
         "chosen for 540 training photos of about 348 pixels of 10 classes: "
-        "image_size=96, max_epochs=100, augment=shift_flip; growth=compete "
+        "image_size=96, max_epochs=100, augment=shift_mirror; growth=compete "
         "from 40 classes on"
     )

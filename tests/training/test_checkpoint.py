@@ -14,7 +14,7 @@ from hierkeras.training.run_job import run_job
 CLASSES = ("0", "1", "2", "3")
 COSINE = {
     "max_epochs": 5,
-    "augment": "shift_flip",
+    "augment": "shift_mirror",
     # Epochs end in the middle of a pass over the images.
     "batch_size": 48,
     "validation_samples": 20,

@@ -105,7 +105,7 @@ def test_the_same_spec_gives_the_same_bits(tmp_path, open_context, make_spec):
     weights = []
     for name in ("one", "other"):
         context = open_context(tmp_path / name, deterministic=name == "one")
-        spec = make_spec(context, PAIR, {"augment": "shift_flip"})
+        spec = make_spec(context, PAIR, {"augment": "shift_mirror"})
         body, kernel, bias = layers(context, run_job(spec, "", context).job)
         weights.append([*body, kernel, bias])
 
@@ -165,7 +165,7 @@ def test_training_the_head_sweeps_each_image_once(trained, make_spec):
     context, parent = trained
     spec = make_spec(context, start=Refined(parent.job))
     training = msgspec.structs.replace(
-        spec.training, max_epochs=3, augment="shift_flip"
+        spec.training, max_epochs=3, augment="shift_mirror"
     )
     spec = msgspec.structs.replace(spec, training=training)
 

@@ -55,7 +55,7 @@ TRAINING = {
     "max_epochs": 50,
     "batch_size": 64,
     "initial_learning_rate": 0.02,
-    "augment": "shift_flip",
+    "augment": "shift_mirror",
     "seed": 1,
     "schedule": "cosine",
     "optimizer": "muon",

@@ -34,7 +34,7 @@ RECIPE = Training(
     max_epochs=3,
     warmup_epochs=1.0,
     balanced_softmax=False,
-    augment="shift_flip",
+    augment="shift_mirror",
 )
 
 
