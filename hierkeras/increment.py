@@ -215,12 +215,20 @@ def _tell(run: _Run) -> None:
     if run.grows:
         check_enough(run.context.catalogue, known)
     lines = [
-        *([run.composed.chosen] if run.grows and run.composed.chosen else []),
+        *(_how(run.composed) if run.grows else []),
         *summary.change_lines(run.changed),
         *summary.case_lines(known, run.batches),
     ]
     for line in lines:
         print(line, file=sys.stderr)
+
+
+def _how(composed: Composed) -> list[str]:
+    """How images are learnt, as far as the command does not say it itself."""
+    source = composed.sources["augment"]
+    if composed.chosen or source == "given":
+        return [composed.chosen] if composed.chosen else []
+    return [f"augment={composed.recipe.training.augment} ({source})"]
 
 
 def _grow_and_export(run: _Run, report: _increment_report.Report) -> None:

@@ -24,7 +24,7 @@ def test_digits_grow_in_two_steps(digits_tree):
     assert tree.classes == tuple("0123456789")
     assert tree.depth == 2
     progress, result = digits_tree.outcome.stderr, digits_tree.outcome.stdout
-    assert progress.startswith("chosen for 1,559 training images, not mirrored")
+    assert progress.startswith("chosen for 1,559 training images of")
     assert "[root first] epoch 2/2: loss" in progress
     assert "generation 2: 4 new classes, validation error" in result
     assert "root received 6, 7, 8, 9: clone" in result

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from hierkeras.data.catalogue import Catalogue
 from hierkeras.data.source import Source
@@ -46,6 +47,18 @@ class ArraySource(Source):
         """See `Source.typical_side`."""
         height, width = self._images.shape[1:3]
         return int(min(height, width))
+
+    def thumbnails(
+        self, indices: npt.NDArray[np.int64], side: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+        """See `Source.thumbnails`."""
+        size, box = (side, side), Image.Resampling.BOX
+        images = [
+            np.asarray(Image.fromarray(image).convert("RGB").resize(size, box))
+            for image in self._images[indices]
+        ]
+        shape = len(images), side, side, 3
+        return indices, np.array(images, np.uint8).reshape(shape)
 
     def read(
         self, indices: npt.NDArray[np.int64] | tf.Tensor

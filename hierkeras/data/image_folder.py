@@ -13,11 +13,12 @@ import functools
 import os
 import pathlib
 import stat
+from concurrent import futures
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageOps
 
 from hierkeras._errors import UserError
 from hierkeras.data.catalogue import Catalogue
@@ -78,6 +79,20 @@ class ImageFolderSource(Source):
                 sides.append(min(image.size))
         return int(np.median(sides)) if sides else None
 
+    def thumbnails(
+        self, indices: npt.NDArray[np.int64], side: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+        """See `Source.thumbnails`."""
+        files = [self.root / key for key in self.catalogue.keys[indices]]
+        with futures.ThreadPoolExecutor() as threads:
+            found = list(
+                threads.map(lambda file: _thumbnail(file, side), files)
+            )
+        is_read = np.array([image is not None for image in found], bool)
+        images = [image for image in found if image is not None]
+        shape = len(images), side, side, 3
+        return indices[is_read], np.array(images, np.uint8).reshape(shape)
+
     def check_present(self) -> None:
         """See `Source.check_present`."""
         if not self.root.is_dir():
@@ -98,6 +113,15 @@ class ImageFolderSource(Source):
                 [os.path.join(root, os.fsencode(key)) for key in keys],
                 tf.string,
             )
+
+
+def _thumbnail(file: pathlib.Path, side: int) -> npt.NDArray[np.uint8] | None:
+    # A file that is no image is found, and named, when it is decoded.
+    with contextlib.suppress(Exception), Image.open(file) as image:
+        image.draft("RGB", (2 * side, 2 * side))  # of a JPEG, but a part
+        upright = ImageOps.exif_transpose(image).convert("RGB")
+        return np.asarray(upright.resize((side, side), Image.Resampling.BOX))
+    return None
 
 
 def open_folder(place: str, config: DataConfig) -> ImageFolderSource:

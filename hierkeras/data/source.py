@@ -67,6 +67,22 @@ class Source(abc.ABC):
         """
         return None
 
+    def thumbnails(
+        self, indices: npt.NDArray[np.int64], side: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+        """Small versions of some examples, made without TensorFlow.
+
+        Args:
+            indices: int64 array of shape (n,).
+            side: their height and width in pixels; the whole image is
+                squeezed into it.
+
+        Returns:
+            Those that could be read, int64 of shape (m,), and their images,
+            uint8 of shape (m, side, side, 3). None where it takes TensorFlow.
+        """
+        return indices[:0], np.zeros((0, side, side, 3), np.uint8)
+
     def check_present(self) -> None:
         """Checks that the data set, which was opened, is still there.
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from hierkeras.data import mirroring
+from hierkeras.data.mirroring import Mirrored
 from hierkeras.data.source import Source
 from hierkeras.models.registry import BACKBONES
 from hierkeras.recipe import fields
@@ -36,12 +39,20 @@ class Facts:
         is_photos: Whether mirrored and moved images are still the same.
         side: The median of the shorter sides, in pixels, of some images; None
             if it cannot be told without decoding.
+        look: Looks whether classes are mirror images of each other, which
+            takes a while.
     """
 
     num_images: int
     num_classes: int
     is_photos: bool
     side: int | None
+    look: Callable[[], Mirrored | None] = lambda: None
+
+    @functools.cached_property
+    def mirrored(self) -> Mirrored | None:
+        """A class whose mirrored images look like another's, if there is."""
+        return self.look() if self.is_photos else None
 
 
 def facts(source: Source) -> Facts:
@@ -52,6 +63,7 @@ def facts(source: Source) -> Facts:
         len(catalogue.class_names),
         source.is_photos,
         source.typical_side(),
+        functools.partial(mirroring.look, source),
     )
 
 
@@ -95,7 +107,9 @@ def _max_epochs(recipe: Recipe, about: Facts) -> int:
 
 
 def _augment(recipe: Recipe, about: Facts) -> str:
-    return "shift_mirror" if about.is_photos else "none"
+    if not about.is_photos:
+        return "none"
+    return "shift" if about.mirrored else "shift_mirror"
 
 
 _CHOICES: Final[Mapping[str, Callable[[Recipe, Facts], Any]]] = {
@@ -111,11 +125,13 @@ def _line(chosen: dict[str, Any], recipe: Recipe, about: Facts) -> str:
         return ""
     what = [f"{name}={fields.as_text(new)}" for name, new in chosen.items()]
     side = f" of about {about.side} pixels" if about.side else ""
-    kind = "photos" if about.is_photos else "images, not mirrored,"
+    kind = "photos" if about.is_photos else "images"
     growth = recipe.growth
     grows = f"growth={growth.increments}"
     if growth.increments != "flat" and growth.min_classes_to_clone > 2:
         grows += f" from {growth.min_classes_to_clone} classes on"
+    if "augment" in chosen and about.mirrored:
+        grows += f"; not mirrored, for {about.mirrored}"
     return (
         f"chosen for {about.num_images:,} training {kind}{side} of "
         f"{about.num_classes:,} classes: {', '.join(what)}; {grows}"

@@ -56,7 +56,11 @@ def test_batches_run_across_the_borders_of_epochs(images):
 
 def test_batches_are_of_one_static_shape(images):
     batches = images.training_batches(
-        np.arange(SIZE), np.arange(SIZE), batch_size=10, seed=0, augment="shift_mirror"
+        np.arange(SIZE),
+        np.arange(SIZE),
+        batch_size=10,
+        seed=0,
+        augment="shift_mirror",
     )
     assert batches.element_spec[0].shape == (10, 8, 8, 3)
     assert batches.element_spec[1].shape == (10,)
@@ -88,7 +92,9 @@ def test_memory_and_source_deliver_the_same(numbered_source):
 def test_goes_on_in_the_middle_of_an_epoch(images_of_noise, first_batch):
     batch_size = 7
     assert SIZE % batch_size
-    whole = stream(images_of_noise, epochs=4, augment="shift_mirror", batch_size=7)
+    whole = stream(
+        images_of_noise, epochs=4, augment="shift_mirror", batch_size=7
+    )
 
     rest = stream(
         images_of_noise,
@@ -196,7 +202,11 @@ def test_auto_keeps_what_takes_half_of_the_free_memory(
 def test_the_options_fix_the_order_and_leave_sharding_off(images):
     for batches in (
         images.training_batches(
-            np.arange(4), np.arange(4), batch_size=2, seed=0, augment="shift_mirror"
+            np.arange(4),
+            np.arange(4),
+            batch_size=2,
+            seed=0,
+            augment="shift_mirror",
         ),
         images.evaluation_batches(np.arange(4), 2),
     ):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from hierkeras.data.mirroring import Mirrored
 from hierkeras.recipe import fields, presets
 from hierkeras.recipe.resolve import Facts, resolve
 
@@ -58,6 +59,35 @@ def test_few_images_get_small_batches_and_many_epochs(
 def test_only_photos_are_moved_and_mirrored():
     assert resolved()[0].training.augment == "shift_mirror"
     assert resolved(is_photos=False)[0].training.augment == "none"
+
+
+def test_where_classes_are_mirror_images_none_is_mirrored():
+    about = Facts(
+        60,
+        2,
+        True,
+        64,
+        lambda: Mirrored("left", "right", closer=9, looked_at=9),
+    )
+    recipe = fields.changed(presets.preset("photos"), OPEN)
+
+    recipe, line = resolve(recipe, about)
+
+    assert recipe.training.augment == "shift"
+    assert line.endswith(
+        "; not mirrored, for 9 of 9 images of 'left' come closer to 'right' "
+        "or others by it"
+    )
+
+
+def test_nobody_looks_where_it_is_decided_already():
+    def look():
+        raise AssertionError
+
+    recipe = fields.changed(presets.preset("photos"), OPEN)
+    given = fields.changed(recipe, {"augment": "mirror"})
+    assert resolve(given, Facts(60, 2, True, 64, look))[0].training.augment
+    assert resolve(recipe, Facts(60, 2, False, 64, look))[0].training.augment
 
 
 def test_what_is_given_stays_and_nothing_is_said():
