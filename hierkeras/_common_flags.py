@@ -10,8 +10,10 @@ WORKDIR = _workdir_flag.WORKDIR
 DATASET = flags.DEFINE_string(
     "dataset",
     None,
-    "Images: digits, folder:PATH, tfds:NAME or npz:FILE. A work directory "
-    "remembers its own.",
+    "Images: digits; folder:PATH, of class folders, nested to --class_depth; "
+    "csv:FILE, with --path_column, --label_column, --split_column, "
+    "--group_column (names, or numbers from 0) and --label_names=FILE; "
+    "tfds:NAME; npz:FILE. A work directory remembers its own.",
 )
 FORMAT = _format_flag.FORMAT
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 
 from absl import flags
 
 from hierkeras import _common_flags
 from hierkeras._errors import UserError
+from hierkeras.data import places, told
+from hierkeras.growth import changes, summary
 from hierkeras.recipe import remembered
 from hierkeras.training import results, startup
 from hierkeras.training.context import Context, ContextConfig
@@ -56,6 +59,8 @@ def open_context(store: Store, generation: Generation) -> Context:
     results.check_jobs(store, generation, image_size)
     if _common_flags.DATASET.value is not None:
         data = dataclasses.replace(data, dataset=_common_flags.DATASET.value)
+    else:
+        data = places.found(data, str(store.root))
     if data.dataset.startswith("tfds:"):
         startup.start_tensorflow()  # which such a data set needs at once
     context = Context(
@@ -68,4 +73,12 @@ def open_context(store: Store, generation: Generation) -> Context:
         )
     )
     remembered.check_classes(generation, context.source, str(store.root))
+    _tell(generation, context)
     return context
+
+
+def _tell(generation: Generation, context: Context) -> None:
+    """Says which data it is, and how they differ from those of the tree."""
+    found = changes.find_changes(generation, context)
+    for line in [*told.lines(context.source), *summary.change_lines(found)]:
+        print(line, file=sys.stderr)

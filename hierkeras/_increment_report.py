@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from hierkeras import _common_flags
+from hierkeras.data import told
+from hierkeras.data.source import Source
 from hierkeras.growth import changes, summary
 from hierkeras.recipe import compose
 from hierkeras.tree.generation import Generation
@@ -57,6 +59,7 @@ def show(
     composed: compose.Composed,
     latest: Generation | None,
     pending: Pending,
+    source: Source,
 ) -> None:
     """Prints the recipe, the tree so far, and what is pending.
 
@@ -64,6 +67,7 @@ def show(
         composed: The recipe, and where its fields come from.
         latest: The tree; None: there is none.
         pending: What is pending.
+        source: The data set.
     """
     if _common_flags.FORMAT.value == "json":
         shown = {
@@ -74,12 +78,14 @@ def show(
             "generation": latest.number if latest else None,
             "classes": list(latest.tree.classes) if latest else [],
             **pending.as_object(),
+            "data": told.as_object(source),
         }
         print(json.dumps(shown, indent=1))
         return
     lines = compose.lines(composed)
     if composed.chosen:
         lines += ["", composed.chosen]
+    lines += ["", *told.lines(source)]
     lines += ["", *(summary.tree_lines(latest.tree) if latest else ["no tree"])]
     lines += pending.lines()
     print("\n".join(lines))
@@ -93,11 +99,13 @@ class Report:
         before: The generation that it began with.
         changed: The classes whose images had changed by then.
         relearns: Whether what changed was to be learnt again.
+        source: The data set.
     """
 
     before: Generation | None
     changed: changes.Changes
     relearns: bool
+    source: Source
 
     def print(self, done: list[Generation], exported: Exported | None) -> None:
         """Prints the result.
@@ -144,6 +152,7 @@ class Report:
             "changed_classes": [
                 dataclasses.asdict(one) for one in self.changed.classes
             ],
+            "data": told.as_object(self.source),
             "exported": dataclasses.asdict(exported) if exported else None,
         }
 

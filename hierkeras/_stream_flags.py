@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 
-from hierkeras import _common_flags
+from hierkeras import _columns_flags, _common_flags, _workdir_flag
 from hierkeras._errors import UsageError, UserError
 from hierkeras._float_flag import define_float
-from hierkeras.data import streams
+from hierkeras.data import places, streams
 from hierkeras.data.source import DataConfig, Source
 from hierkeras.data.splits import check_enough
 from hierkeras.recipe.growth import Growth
 from hierkeras.recipe.remembered import Remembered
 from hierkeras.tree.generation import Generation
+from hierkeras.tree.names import shown
+
+_SHOWN = 6
 
 _CLASS_BATCHES = flags.DEFINE_list(
     "class_batches",
@@ -75,8 +80,8 @@ def data_config(remembered: Remembered | None) -> DataConfig:
     before = remembered.data if remembered else None
     if dataset is None and before is None:
         raise UsageError(
-            "--dataset is not given; give digits, folder:PATH, tfds:NAME or "
-            "npz:FILE"
+            "--dataset is not given; give digits, folder:PATH, csv:FILE, "
+            "tfds:NAME or npz:FILE"
         )
     if _VALIDATION_FRACTION.value == 0:
         raise UsageError(
@@ -88,9 +93,14 @@ def data_config(remembered: Remembered | None) -> DataConfig:
         "validation_fraction": _VALIDATION_FRACTION.value,
         "test_fraction": _TEST_FRACTION.value,
         "class_list": _class_list(),
+        **_columns_flags.given(),
     }
     changes = {k: value for k, value in given.items() if value is not None}
-    return dataclasses.replace(before or DataConfig(str(dataset)), **changes)
+    workdir = str(_workdir_flag.store().root)
+    config = dataclasses.replace(before or DataConfig(str(dataset)), **changes)
+    if dataset is None:
+        config = places.found(config, workdir)
+    return places.absolute(config, workdir)
 
 
 def _class_list() -> tuple[str, ...] | None:
@@ -138,9 +148,16 @@ def pending_batches(
     batches = streams.pending_batches(
         source.catalogue.class_names, sizes, _CLASS_SEED.value, known
     )
+    if latest is None and batches and len(batches[0]) == 1:
+        raise UserError(
+            f"the first step would learn one class, {batches[0][0]!r}, and one "
+            "class is nothing to tell apart: the data set, or --class_batches, "
+            "must begin with two"
+        )
     for batch in batches:
         check_enough(source.catalogue, batch)
     # The first step makes a single leaf, which nothing divides.
+    _tell_rest(source, batches, known)
     dividing = batches if latest else batches[1:]
     if dividing and growth.increments != "flat":
         total = len(known) + sum(len(batch) for batch in batches)
@@ -152,3 +169,19 @@ def pending_batches(
                 "classes; ask for fewer superclasses, or --growth=flat"
             )
     return batches
+
+
+def _tell_rest(
+    source: Source, batches: list[tuple[str, ...]], known: Sequence[str]
+) -> None:
+    """Says which classes are in no batch: a user may have forgotten them."""
+    taken = {*known, *(name for batch in batches for name in batch)}
+    rest = [n for n in source.catalogue.class_names if n not in taken]
+    if rest and _CLASS_BATCHES.value:
+        names = ", ".join(map(shown, rest[:_SHOWN]))
+        more = f" and {len(rest) - _SHOWN} more" if len(rest) > _SHOWN else ""
+        print(
+            f"--class_batches leaves {len(rest)} of the data set's classes "
+            f"for later: {names}{more}",
+            file=sys.stderr,
+        )

@@ -26,7 +26,7 @@ from hierkeras import (
     _workdir_flag,
 )
 from hierkeras._errors import UserError
-from hierkeras.data import registry
+from hierkeras.data import registry, told
 from hierkeras.data.splits import check_enough
 from hierkeras.growth import changes, relearn, steps, summary
 from hierkeras.recipe import compose, fields, remembered, resolve
@@ -122,10 +122,13 @@ def main() -> None:
     latest = store.latest()
     run = _open(store, latest, asked)
     if _SHOW.value:
-        _increment_report.show(run.composed, run.latest, _pending(run))
+        source = run.context.source
+        _increment_report.show(run.composed, run.latest, _pending(run), source)
         return
     _tell(run)
-    report = _increment_report.Report(latest, run.changed, _RELEARN.value)
+    report = _increment_report.Report(
+        latest, run.changed, _RELEARN.value, run.context.source
+    )
     lacks_export = _lacks_export(store, latest)
     if not run.grows and run.differing:
         told = "; the export goes by it" if lacks_export else ""
@@ -166,7 +169,7 @@ def _open(
     data = _stream_flags.data_config(before)
     if data.dataset.startswith("tfds:"):
         startup.start_tensorflow()  # which such a data set needs at once
-    source = registry.open_source(data)
+    source = registry.open_source(data, store.contents())
     composed = compose.compose(
         asked, before, _default_preset(data.dataset)
     ).resolved(resolve.facts(source))
@@ -210,12 +213,11 @@ def _default_preset(dataset: str) -> str:
 
 
 def _tell(run: _Run) -> None:
-    """Says what was chosen and what was noticed, before anything trains."""
+    """Says what was noticed, before anything trains."""
     known = run.latest.tree.classes if run.latest else ()
     if run.grows:
         check_enough(run.context.catalogue, known)
     lines = [
-        *(_how(run.composed) if run.grows else []),
         *summary.change_lines(run.changed),
         *summary.case_lines(known, run.batches),
     ]
@@ -249,6 +251,11 @@ def _grow_and_export(run: _Run, report: _increment_report.Report) -> None:
 def _grow(run: _Run, predictor: Predictor) -> list[Generation]:
     from hierkeras.analysis import step_summary
 
+    source = run.context.source
+    if source.keep:
+        run.store.keep_contents(source.keep())
+    for line in [*told.lines(source), *_how(run.composed)]:
+        print(line, file=sys.stderr)
     executor = _machine_flags.executor()
     workshop = steps.Workshop(
         run.context,

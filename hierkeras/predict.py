@@ -22,7 +22,7 @@ from absl import flags
 from hierkeras import _format_flag, _main
 from hierkeras._errors import UsageError, UserError
 from hierkeras._float_flag import define_float
-from hierkeras.data.image_folder import IMAGE_SUFFIXES
+from hierkeras.data.decoding.formats import SUFFIXES
 from hierkeras.serving.client import answers
 from hierkeras.serving.client.answers import Answer, BadImage
 from hierkeras.training import startup
@@ -107,14 +107,14 @@ def _files(name: str) -> list[str]:
     found = sorted(
         str(file)
         for file in path.rglob("*")
-        if file.suffix.lower() in IMAGE_SUFFIXES
+        if file.suffix.lower() in SUFFIXES
         and not file.name.startswith(".")
         and file.is_file()
     )
     if not found:
         raise UserError(
             f"folder {name} holds no image; looked for files that end in "
-            f"{', '.join(IMAGE_SUFFIXES)}"
+            f"{', '.join(SUFFIXES)}"
         )
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,24 +26,28 @@ class Catalogue:
 
     Args:
         class_names: names of the classes, in the source's order.
-        keys: str array of shape (n,): the stable and unique name of each
-            example, such as "train/bee/n1_0.JPEG".
+        keys: array of str, shape (n,): the unique name of each example, such
+            as "train/bee/n1_0.JPEG", for people.
         labels: int32 array of shape (n,): index into `class_names`, -1 for an
             example of a class that is left out.
         splits: int8 array of shape (n,): index into `SPLITS`, -1 for an
             excluded example.
-        digests: array of shape (n,): something cheap that changes with the
-            content of the example, such as a file's size.
+        digests: array of shape (n,): what the example is, such as a hash of
+            its file's bytes.
+        assign: gives the splits anew where some examples, `excluded`, bool
+            of shape (n,), cannot be used; None: the others stay where they
+            are.
 
     Raises:
         ValueError: if the arrays differ in length.
     """
 
     class_names: tuple[str, ...]
-    keys: npt.NDArray[np.str_]
+    keys: npt.NDArray[Any]
     labels: npt.NDArray[np.int32]
     splits: npt.NDArray[np.int8]
     digests: npt.NDArray[Any]
+    assign: Callable[..., npt.NDArray[np.int8]] | None = None
 
     def __post_init__(self) -> None:
         columns = (self.keys, self.labels, self.splits, self.digests)
@@ -124,9 +128,9 @@ class Catalogue:
     def fingerprint(self, classes: Sequence[str]) -> str:
         """Returns a hash of what a model of these classes learns from.
 
-        It covers the names of the classes and the key, split and digest of
-        their training and validation examples; neither the order of
-        `classes`, nor other classes, nor the test split matter.
+        It covers the names of the classes and the split and digest of their
+        training and validation examples; neither the order of `classes`, nor
+        names of examples, nor other classes, nor the test split matter.
 
         Args:
             classes: names of classes.
@@ -159,13 +163,42 @@ class Catalogue:
             for name, lines in zip(classes, self._learnt(classes), strict=True)
         }
 
+    def digest(self, index: int) -> str:
+        """What an example is, as text.
+
+        Args:
+            index: its position.
+        """
+        digest = self.digests[index]
+        return digest.decode() if isinstance(digest, bytes) else str(digest)
+
     def excluding(self, indices: npt.NDArray[np.int64]) -> Catalogue:
         """Returns a catalogue in which some examples belong to no split.
 
         Args:
             indices: int array of the examples to leave out.
         """
-        splits = self.splits.copy()
+        return self._excluding(indices, self.splits)
+
+    def lacking(self, indices: npt.NDArray[np.int64]) -> Catalogue:
+        """As `excluding`, of examples that nobody can use.
+
+        They have no part in how classes are divided: what cannot be used
+        leaves no split empty.
+
+        Args:
+            indices: int array of the examples to leave out.
+        """
+        if self.assign is None:
+            return self.excluding(indices)
+        excluded = self.splits == EXCLUDED
+        excluded[indices] = True
+        return self._excluding(indices, self.assign(excluded=excluded))
+
+    def _excluding(
+        self, indices: npt.NDArray[np.int64], splits: npt.NDArray[np.int8]
+    ) -> Catalogue:
+        splits = np.where(self.labels < 0, EXCLUDED, splits).astype(np.int8)
         splits[indices] = EXCLUDED
         return dataclasses.replace(self, splits=splits)
 
@@ -202,7 +235,7 @@ class Catalogue:
             position = positions[i]
             lines[position].append(
                 f"example\0{classes[position]}\0{self.splits[i]}"
-                f"\0{self.keys[i]}\0{self.digests[i]}"
+                f"\0{self.digests[i]}"
             )
         return lines
 

@@ -7,12 +7,14 @@ import numpy as np
 from hierkeras.data.arrays import ArraySource, checksums
 from hierkeras.data.catalogue import Catalogue
 from hierkeras.data.source import DataConfig
-from hierkeras.data.splits import assign_splits
+from hierkeras.data.splits import assign_splits, places
 
 _MAX_INK = 16
 
 
-def open_digits(place: str, config: DataConfig) -> ArraySource:
+def open_digits(
+    place: str, config: DataConfig, kept: bytes = b""
+) -> ArraySource:
     """Opens the 1,797 digits of 8x8 pixels that scikit-learn ships.
 
     They are the test set of Alpaydin and Kaynak's "Optical Recognition of
@@ -21,6 +23,7 @@ def open_digits(place: str, config: DataConfig) -> ArraySource:
     Args:
         place: unused; the digits have none.
         config: the fractions of validation and test.
+        kept: unused; there are no files.
 
     Returns:
         A source with classes "0" to "9".
@@ -37,12 +40,12 @@ def open_digits(place: str, config: DataConfig) -> ArraySource:
     class_names = tuple(str(name) for name in digits.target_names)
     keys = np.array([f"digits/{index:05d}" for index in range(len(labels))])
     splits = assign_splits(
-        keys,
+        places(keys.tolist()),
         labels,
         None,
         validation_fraction=config.validation_fraction,
         test_fraction=config.test_fraction,
-        class_names=class_names,
+        num_classes=len(class_names),
     )
     catalogue = Catalogue(class_names, keys, labels, splits, checksums(images))
     return ArraySource(

@@ -1,147 +1,59 @@
 """Folders of image files, one folder for each class.
 
-PATH/bee/1.jpg               split by the hash of "bee/1.jpg"
+PATH/bee/1.jpg               split by the hash of what is in the file
 
 PATH/train/bee/1.jpg         split by the folders
-PATH/val/bee/2.jpg           (also `validation`, `test`)
+PATH/val/bee/2.jpg           (also `valid`, `validation`, `dev`, `test`, …)
+
+PATH/insects/bee/1.jpg       every folder that holds images is a class
 """
 
 from __future__ import annotations
 
-import contextlib
-import functools
+import array
+import collections
 import os
 import pathlib
-import stat
-from concurrent import futures
-from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageOps
 
 from hierkeras._errors import UserError
-from hierkeras.data.catalogue import Catalogue
+from hierkeras.data.decoding.formats import SUFFIXES
+from hierkeras.data.files import contents, layout, left_out, listing
+from hierkeras.data.files.layout import Folder, Layout
+from hierkeras.data.files.listing import Files
+from hierkeras.data.files.source import FileSource, Labelled, Opened
 from hierkeras.data.registry import check_class_list
-from hierkeras.data.source import DataConfig, Source
-from hierkeras.data.splits import assign_splits
+from hierkeras.data.source import DataConfig
 
-if TYPE_CHECKING:
-    import tensorflow as tf
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
-# Images whose size is looked at; their median is the data set's.
-_LOOKED_AT = 50
-_SPLIT_FOLDERS = ("train", "val", "validation", "test")
+# A file that may name the classes of images.
+_LABEL_FILES = (".csv", ".tsv", ".parquet", ".jsonl")
 
 
-class ImageFolderSource(Source):
-    """Image files below one folder.
-
-    Args:
-        name: the data set's name as it was given.
-        catalogue: one row for each file; keys are paths relative to `root`.
-        root: the folder.
-    """
-
-    kind = "folder"
-
-    def __init__(
-        self, name: str, catalogue: Catalogue, root: pathlib.Path
-    ) -> None:
-        super().__init__(name, catalogue)
-        self.root = root
-
-    def read(
-        self, indices: npt.NDArray[np.int64] | tf.Tensor
-    ) -> tf.data.Dataset:
-        """See `Source.read`; the images are the files' contents."""
-        import tensorflow as tf
-
-        paths = self._paths
-        return tf.data.Dataset.from_tensor_slices(indices).map(
-            lambda index: tf.io.read_file(tf.gather(paths, index)),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
-
-    def typical_side(self) -> int | None:
-        """See `Source.typical_side`; reads the heads of some files."""
-        count = len(self.catalogue.keys)
-        rows = np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(int)
-        sides = []
-        for key in self.catalogue.keys[rows].tolist():
-            # A file that is no image is found, and named, when it is decoded.
-            with (
-                contextlib.suppress(Exception),
-                Image.open(self.root / key) as image,
-            ):
-                sides.append(min(image.size))
-        return int(np.median(sides)) if sides else None
-
-    def thumbnails(
-        self, indices: npt.NDArray[np.int64], side: int
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-        """See `Source.thumbnails`."""
-        files = [self.root / key for key in self.catalogue.keys[indices]]
-        with futures.ThreadPoolExecutor() as threads:
-            found = list(
-                threads.map(lambda file: _thumbnail(file, side), files)
-            )
-        is_read = np.array([image is not None for image in found], bool)
-        images = [image for image in found if image is not None]
-        shape = len(images), side, side, 3
-        return indices[is_read], np.array(images, np.uint8).reshape(shape)
-
-    def check_present(self) -> None:
-        """See `Source.check_present`."""
-        if not self.root.is_dir():
-            raise UserError(
-                f"The folder {str(self.root)!r}, which held the images, is "
-                "gone; bring it back and run the same command again: what is "
-                "finished is kept."
-            )
-
-    @functools.cached_property
-    def _paths(self) -> tf.Tensor:
-        import tensorflow as tf
-
-        root = os.fsencode(self.root)
-        keys = self.catalogue.keys.tolist()
-        with tf.init_scope(), tf.device("CPU:0"):
-            return tf.constant(
-                [os.path.join(root, os.fsencode(key)) for key in keys],
-                tf.string,
-            )
-
-
-def _thumbnail(file: pathlib.Path, side: int) -> npt.NDArray[np.uint8] | None:
-    # A file that is no image is found, and named, when it is decoded.
-    with contextlib.suppress(Exception), Image.open(file) as image:
-        image.draft("RGB", (2 * side, 2 * side))  # of a JPEG, but a part
-        upright = ImageOps.exif_transpose(image).convert("RGB")
-        return np.asarray(upright.resize((side, side), Image.Resampling.BOX))
-    return None
-
-
-def open_folder(place: str, config: DataConfig) -> ImageFolderSource:
+def open_folder(
+    place: str, config: DataConfig, kept: bytes = b""
+) -> FileSource:
     """Opens a folder of class folders.
 
     Args:
         place: path of the folder; "~" is the home directory.
-        config: the classes to use and the fractions of validation and test.
+        config: the classes to use, where they are, and the fractions of
+            validation and test.
+        kept: what an earlier run found in the files.
 
     Returns:
         A source whose classes are the folders' names, sorted; a class folder
         without images is a class without examples.
 
     Raises:
-        UserError: if there is no such folder, it cannot be read or holds no
-            class folders, or if a class of `config.class_list` has no folder.
+        UserError: if there is no such folder, it cannot be read, holds no
+            class folders or can be read in two ways, or if a class of
+            `config.class_list` has no folder.
         UsageError: if the fractions make no sense.
     """
+    root = pathlib.Path(place).expanduser()
     try:
-        return _open(place, pathlib.Path(place).expanduser(), config)
+        return _open(place, root, config, kept)
     except OSError as error:
         raise UserError(
             f"The folder {place!r} cannot be read: "
@@ -150,106 +62,111 @@ def open_folder(place: str, config: DataConfig) -> ImageFolderSource:
 
 
 def _open(
-    place: str, root: pathlib.Path, config: DataConfig
-) -> ImageFolderSource:
+    place: str, root: pathlib.Path, config: DataConfig, kept: bytes
+) -> FileSource:
     if not root.is_dir():
         raise UserError(
             f"There is no folder {place!r}; give --dataset=folder:PATH with "
             "the path of one."
         )
-    split_folders = _split_folders(root)
-    class_names = sorted(
-        {
-            name
-            for folder in split_folders or [""]
-            for name in _folders(root / folder)
-        }
+    tally = left_out.Tally()
+    files = listing.walk(str(root), tally)
+    folders = [_folder(path) for path in files.paths]
+    counts = collections.Counter(
+        folder
+        for folder, path in zip(folders, files.paths, strict=True)
+        if _may_be_image(path)
     )
-    if not class_names:
+    counts.update(
+        {(*_folder(path), path.split("/")[-1]): 0 for path in files.empty}
+    )
+    if not any(counts.values()):
         raise UserError(
-            f"The folder {place!r} holds no class folders; expected images in "
+            f"The folder {place!r} holds no images; expected images in "
             "PATH/CLASS/ or PATH/train/CLASS/."
         )
+    read = layout.read(place, counts, config.class_depth)
+    _check_labels(place, files, read)
     if config.class_list:
-        # Before the scan: it is long where few of many classes are used.
-        check_class_list(class_names, config.class_list)
-        class_names = sorted(config.class_list)
+        check_class_list(tuple(read.class_names.values()), config.class_list)
+    labelled = _labelled(files, folders, read, config, tally)
+    opened = Opened(config, "folder", root, _how(read, config), kept)
+    return opened.source(labelled, tally)
 
-    keys: list[str] = []
-    labels: list[int] = []
-    given: list[str] = []
-    sizes: list[int] = []
-    for split in split_folders or [""]:
-        for label, name in enumerate(class_names):
-            prefix = f"{split}/{name}" if split else name
-            for file, size in _images(root / split / name):
-                keys.append(f"{prefix}/{file}")
-                sizes.append(size)
-                labels.append(label)
-                given.append(split)
-    key_array = np.array(keys, np.str_)
-    label_array = np.array(labels, np.int32)
-    splits = assign_splits(
-        key_array,
-        label_array,
-        np.array(given, np.str_) if split_folders else None,
-        validation_fraction=config.validation_fraction,
-        test_fraction=config.test_fraction,
-        class_names=class_names,
+
+def _folder(path: str) -> Folder:
+    return tuple(path.split("/")[:-1])
+
+
+def _may_be_image(path: str) -> bool:
+    suffix = os.path.splitext(path)[1].lower()
+    return not suffix or suffix in SUFFIXES
+
+
+def _labelled(
+    files: Files,
+    folders: list[Folder],
+    read: Layout,
+    config: DataConfig,
+    tally: left_out.Tally,
+) -> Labelled:
+    """The files of the classes; the others are counted."""
+    names = tuple(sorted(config.class_list or read.class_names.values()))
+    label_of = {name: label for label, name in enumerate(names)}
+    rows, labels, given = [], array.array("i"), []
+    for row, folder in enumerate(folders):
+        place = read.places.get(folder)
+        if place is None:
+            path = files.paths[row]
+            tally.add(_why_no_class(path, read.left_out.get(folder)), path)
+        elif (label := label_of.get(read.class_names[place.path])) is not None:
+            rows.append(row)
+            labels.append(label)
+            given.append(place.split)
+    chosen = Files(
+        [files.paths[row] for row in rows],
+        array.array("q", (files.sizes[row] for row in rows)),
+        array.array("q", (files.times[row] for row in rows)),
     )
-    catalogue = Catalogue(
-        tuple(class_names),
-        key_array,
-        label_array,
-        splits,
-        np.array(sizes, np.int64),
+    return Labelled(
+        chosen,
+        np.array(labels, np.int32),
+        names,
+        given if read.splits else None,
     )
-    return ImageFolderSource(config.dataset, catalogue, root)
 
 
-def _split_folders(root: pathlib.Path) -> list[str]:
-    """Returns the split folders; none if `train` is but a class."""
-    found = [name for name in _SPLIT_FOLDERS if (root / name).is_dir()]
-    if "train" not in found or not _folders(root / "train"):
-        return []
-    if "val" in found and "validation" in found:
-        raise UserError(
-            f"The folder {str(root)!r} holds both 'val' and 'validation'; "
-            "remove or rename one of them."
-        )
-    return found
+def _why_no_class(path: str, why: str | None) -> str:
+    if why and _may_be_image(path):
+        return why
+    suffix = os.path.splitext(path)[1].lower()
+    return f"{contents.NO_IMAGE} ({suffix or 'without a suffix'})"
 
 
-def _folders(path: pathlib.Path) -> list[str]:
-    with os.scandir(path) as entries:
-        return [
-            entry.name
-            for entry in entries
-            if entry.is_dir() and not entry.name.startswith(".")
-        ]
+def _check_labels(place: str, files: Files, read: Layout) -> None:
+    """Refuses one class beside a file that may name several."""
+    beside = [
+        path for path in files.paths if path.lower().endswith(_LABEL_FILES)
+    ]
+    if len(read.class_names) > 1 or not beside:
+        return
+    (name,) = read.class_names.values()
+    file = os.path.join(place, min(beside, key=lambda path: path.count("/")))
+    raise UserError(
+        f"All images of the folder {place!r} are in {name!r}: one class is "
+        f"nothing to tell apart. If {file} names their classes, give "
+        f"--dataset=csv:{file}; if not, move it elsewhere."
+    )
 
 
-def _images(path: pathlib.Path) -> list[tuple[str, int]]:
-    """Returns name and size of the image files in a class folder, sorted.
-
-    A link that leads nowhere, or a file that cannot be looked at, counts with
-    size 0: decoding reports it. A folder, pipe or device is no file.
-    """
-    if not path.is_dir():
-        return []
-    found = []
-    with os.scandir(path) as entries:
-        for entry in entries:
-            name = entry.name
-            if name.startswith(".") or not name.lower().endswith(
-                IMAGE_SUFFIXES
-            ):
-                continue
-            try:
-                status = entry.stat()
-            except OSError:
-                found.append((name, 0))
-            else:
-                if stat.S_ISREG(status.st_mode):
-                    found.append((name, status.st_size))
-    return sorted(found)
+def _how(read: Layout, config: DataConfig) -> str:
+    depths = sorted({len(path) for path in read.class_names})
+    parts = []
+    if read.splits:
+        parts.append(f"splits by the folders {', '.join(read.splits)}")
+    if config.class_depth or depths[-1] > 1:
+        levels = " or ".join(map(str, depths))
+        parts.append(f"classes by folders {levels} deep")
+    if any("/" in name for name in read.class_names.values()):
+        parts.append("named by their paths where their last part is not unique")
+    return ", ".join(parts)

@@ -1,11 +1,13 @@
 """Images and labels in one NumPy file.
 
 images, labels, and optionally class_names      split by position
+x, y                                            the same
 x_train, y_train, x_test, y_test                as `keras.datasets` has it
 """
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 import zipfile
 from collections.abc import Mapping
@@ -18,25 +20,26 @@ from hierkeras._errors import UserError
 from hierkeras.data.arrays import ArraySource, checksums
 from hierkeras.data.catalogue import Catalogue
 from hierkeras.data.source import DataConfig
-from hierkeras.data.splits import assign_splits
+from hierkeras.data.splits import assign_splits, places
 
-_PLAIN = ("images", "labels")
+_PLAIN = (("images", "labels"), ("x", "y"))
 _SPLIT = ("x_train", "y_train", "x_test", "y_test")
 _NAMES = "class_names"
 
 
-def open_npz(place: str, config: DataConfig) -> ArraySource:
+def open_npz(place: str, config: DataConfig, kept: bytes = b"") -> ArraySource:
     """Opens a file that `numpy.savez` wrote.
 
     It holds `images`, uint8 of shape (n, height, width, 3) or (n, height,
-    width), and `labels`, n integers or strings; or the same as `x_train`,
-    `y_train`, `x_test` and `y_test`. `class_names` may name the classes of
-    integer labels, or give those of string labels an order; without it the
-    labels themselves, sorted, are the names.
+    width), and `labels`, n integers or strings; or the same as `x` and `y`,
+    or `x_train`, `y_train`, `x_test` and `y_test`. `class_names` may name the
+    classes of integer labels, or give those of string labels an order;
+    without it the labels themselves, sorted, are the names.
 
     Args:
         place: path of the file; "~" is the home directory.
         config: the fractions of validation and test.
+        kept: unused; all of the file is read.
 
     Returns:
         A source of the file's images.
@@ -48,12 +51,12 @@ def open_npz(place: str, config: DataConfig) -> ArraySource:
     arrays = _load(place)
     if set(_SPLIT) <= arrays.keys():
         parts = {"train": _SPLIT[:2], "test": _SPLIT[2:]}
-    elif set(_PLAIN) <= arrays.keys():
-        parts = {"images": _PLAIN}
+    elif plain := [pair for pair in _PLAIN if set(pair) <= arrays.keys()]:
+        parts = {"images": plain[0]}
     else:
         raise UserError(
             f"The file {place!r} holds {', '.join(arrays) or 'no arrays'}; "
-            f"expected {', '.join(_PLAIN)} or {', '.join(_SPLIT)}."
+            f"expected {' or '.join(map(', '.join, (*_PLAIN, _SPLIT)))}."
         )
     keys: list[str] = []
     given: list[str] = []
@@ -72,12 +75,12 @@ def open_npz(place: str, config: DataConfig) -> ArraySource:
     class_names, labels = _classes(place, raw_labels, arrays.get(_NAMES))
     key_array = np.array(keys, np.str_)
     splits = assign_splits(
-        key_array,
+        places(keys),
         labels,
         np.array(given, np.str_) if len(parts) > 1 else None,
         validation_fraction=config.validation_fraction,
         test_fraction=config.test_fraction,
-        class_names=class_names,
+        num_classes=len(class_names),
     )
     catalogue = Catalogue(
         class_names, key_array, labels, splits, checksums(images)
@@ -96,7 +99,7 @@ def _load(place: str) -> dict[str, npt.NDArray[Any]]:
         with np.load(path, allow_pickle=False) as arrays:
             return {
                 name: arrays[name]
-                for name in (*_PLAIN, *_SPLIT, _NAMES)
+                for name in (*itertools.chain(*_PLAIN), *_SPLIT, _NAMES)
                 if name in arrays
             }
     # A lone .npy array is no mapping; an array of objects is a ValueError.

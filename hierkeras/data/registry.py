@@ -11,23 +11,26 @@ from hierkeras._errors import UsageError, UserError
 from hierkeras.data import names
 from hierkeras.data.source import DataConfig, Source
 
-Opener = Callable[[str, DataConfig], Source]
+Opener = Callable[[str, DataConfig, bytes], Source]
 
 # Kind -> (module:function, what follows the kind). The function takes what
 # follows the colon and the configuration.
 OPENERS: Final[Mapping[str, tuple[str, str]]] = {
     "digits": ("hierkeras.data.digits:open_digits", ""),
     "folder": ("hierkeras.data.image_folder:open_folder", ":PATH"),
+    "csv": ("hierkeras.data.csv_file:open_csv", ":FILE"),
     "tfds": ("hierkeras.data.tfds_source:open_tfds", ":NAME[@DIR]"),
     "npz": ("hierkeras.data.npz:open_npz", ":FILE"),
 }
 
 
-def open_source(config: DataConfig) -> Source:
+def open_source(config: DataConfig, kept: bytes = b"") -> Source:
     """Opens a data set.
 
     Args:
         config: its name, the splits and the classes to use.
+        kept: what `Source.keep` gave in an earlier run; what it is of is not
+            read again where it is as it was.
 
     Returns:
         The source; its catalogue lists the classes of `config.class_list`, in
@@ -46,7 +49,7 @@ def open_source(config: DataConfig) -> Source:
         )
     module, function = OPENERS[kind][0].split(":")
     opener = cast(Opener, getattr(importlib.import_module(module), function))
-    source = opener(place, config)
+    source = opener(place, config, kept)
     if config.class_list:
         check_class_list(source.catalogue.class_names, config.class_list)
         source.catalogue = source.catalogue.restricted_to(config.class_list)

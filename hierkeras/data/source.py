@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from hierkeras.data.catalogue import Catalogue
+from hierkeras.data.files.left_out import LeftOut
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -31,12 +33,29 @@ class DataConfig:
             validation split.
         test_fraction: share of the images, where the source has no splits.
         class_list: the classes to use, in this order; empty: all.
+        class_depth: levels of folders that lead to a class, a split's not
+            counted; 0: every folder that holds images is a class.
+        path_column: column of a file that holds paths: its name, or its
+            number from 0; empty: found by what it holds. So are
+        label_column: the column of labels,
+        split_column: of splits, and
+        group_column: of what belongs to one split.
+        label_names: file that names the labels; empty: they name themselves.
+        from_workdir: the path of the data set from the work directory, if it
+            has any.
     """
 
     dataset: str
     validation_fraction: float = 0.05
     test_fraction: float = 0.10
     class_list: tuple[str, ...] = ()
+    class_depth: int = 0
+    path_column: str = ""
+    label_column: str = ""
+    split_column: str = ""
+    group_column: str = ""
+    label_names: str = ""
+    from_workdir: str = ""
 
 
 class Source(abc.ABC):
@@ -50,11 +69,20 @@ class Source(abc.ABC):
             tensor, so that a tf.data function may call it.
         is_photos: whether a shifted or mirrored image still is one of its
             class.
+        how: how the data were read, in words; empty where it is plain.
+        left_out: what of the data set is not used, and why.
+        notes: what is odd about its classes, a line each.
+        keep: gives what a later run needs not to read all again; None: it
+            needs nothing.
     """
 
     kind: str
     random_access: bool = True
     is_photos: bool = True
+    how: str = ""
+    left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
+    keep: Callable[[], bytes] | None = None
 
     def __init__(self, name: str, catalogue: Catalogue) -> None:
         self.name = name

@@ -1,72 +1,82 @@
 """Which examples are for training, for choosing, and for reporting errors.
 
 The fractions are the paper's (section 5, Dataset): 85 % training, 5 %
-validation and 10 % test. An example's split follows from its key alone, so
-that images which arrive later never move one that was tested on into training.
+validation and 10 % test. An example's split follows from its place in [0, 1)
+alone, which a hash of its content or key gives, so that images which arrive
+later never move one that was tested on into training.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from hierkeras._errors import UsageError, UserError
-from hierkeras.data.catalogue import SPLITS, Catalogue
+from hierkeras.data.catalogue import EXCLUDED, SPLITS, Catalogue
 
 _TRAIN, _VALIDATION, _TEST = range(len(SPLITS))
-GIVEN_SPLITS = {
-    "train": _TRAIN,
-    "val": _VALIDATION,
-    "validation": _VALIDATION,
-    "test": _TEST,
+# What people call them, in lower case.
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
 }
 
 
 def assign_splits(
-    keys: npt.NDArray[np.str_],
+    places: npt.NDArray[np.float64],
     labels: npt.NDArray[np.int32],
     given: npt.NDArray[np.str_] | None,
     *,
     validation_fraction: float = 0.05,
     test_fraction: float = 0.10,
-    class_names: Sequence[str],
+    num_classes: int,
+    excluded: npt.NDArray[np.bool_] | None = None,
 ) -> npt.NDArray[np.int8]:
     """Assigns every example to training, validation or test.
 
-    With u = SHA-256(key) / 2^256, an example whose u is below `test_fraction`
-    goes to test, the next `validation_fraction` to validation, the rest to
-    training. Only where a split of a class would be empty are these limits
-    moved, to the example of next u.
+    An example whose place is below `test_fraction` goes to test, the next
+    `validation_fraction` to validation, the rest to training. Only where a
+    split of a class would be empty are these limits moved, to the example of
+    next place. Examples of one place stay together.
 
     A source's own splits are kept if it has all three. If it has training and
     one other, the other becomes the test split and validation is carved out
     of training. If it has one only, that is split as if it were none.
 
     Args:
-        keys: str array of shape (n,), unique.
-        labels: int array of shape (n,), index into `class_names`.
-        given: str array of shape (n,) with the source's own splits: "train",
-            "val" or "validation", "test"; None if it has none.
+        places: float64 array of shape (n,), in [0, 1): see `places`.
+        labels: int array of shape (n,), in [0, num_classes), or -1.
+        given: str array of shape (n,) with the source's own splits, of
+            `SPLITS`; None if it has none.
         validation_fraction: share of the examples, in (0, 1).
         test_fraction: share of the examples, in (0, 1).
-        class_names: names of the classes.
+        num_classes: number of classes.
+        excluded: bool array of shape (n,): examples that belong to no split;
+            None: there are none.
 
     Returns:
-        int8 array of shape (n,): index into `SPLITS`.
+        int8 array of shape (n,): index into `SPLITS`, -1 of the excluded.
 
     Raises:
         UsageError: if the fractions leave nothing for one of the splits.
         UserError: if the source has two splits, neither of them training.
     """
     _check_fractions(validation_fraction, test_fraction)
-    own = _own_splits(given, len(keys))
+    own = _own_splits(given, len(places))
     present = set(np.unique(own).tolist())
+    used = np.ones(len(places), bool) if excluded is None else ~excluded
     if len(present) == len(SPLITS):
-        return own
+        return np.where(used, own, EXCLUDED).astype(np.int8)
     if len(present) == 2:
         if _TRAIN not in present:
             raise UserError(
@@ -76,18 +86,31 @@ def assign_splits(
         splits = np.where(own == _TRAIN, _TRAIN, _TEST).astype(np.int8)
         fractions = {_VALIDATION: validation_fraction}
     else:
-        splits = np.zeros(len(keys), np.int8)
+        splits = np.zeros(len(places), np.int8)
         fractions = {_TEST: test_fraction, _VALIDATION: validation_fraction}
-    _carve(splits, _places(keys), labels, len(class_names), fractions)
+    splits[~used] = EXCLUDED
+    _carve(splits, places, labels, num_classes, fractions)
     return splits
 
 
-def check_enough(catalogue: Catalogue, classes: Sequence[str]) -> None:
+def places(keys: Iterable[str]) -> npt.NDArray[np.float64]:
+    """Returns each key's place in [0, 1), which its SHA-256 decides."""
+    digests = b"".join(
+        hashlib.sha256(key.encode(errors="surrogateescape")).digest()[:8]
+        for key in keys
+    )
+    return np.frombuffer(digests, ">u8") / 2.0**64
+
+
+def check_enough(
+    catalogue: Catalogue, classes: Sequence[str], besides: str = ""
+) -> None:
     """Checks that every class has an example in every split.
 
     Args:
         catalogue: the examples.
         classes: the classes that are about to be learnt.
+        besides: what was left out of it, for the message.
 
     Raises:
         UserError: if a class has too few images, naming it and the number.
@@ -103,6 +126,7 @@ def check_enough(catalogue: Catalogue, classes: Sequence[str]) -> None:
     count = lacking.pop(name)
     more = f" (and {len(lacking)} more)" if lacking else ""
     held = ", ".join(f"{number} {split}" for split, number in count.items())
+    held += f"; {besides}" if besides else ""
     raise UserError(
         f"Class {name!r}{more} has {sum(count.values())} images ({held}); a "
         f"class needs at least {len(SPLITS)}, one in each split: add images "
@@ -125,7 +149,7 @@ def _own_splits(
     if given is None:
         return np.zeros(size, np.int8)
     names, inverse = np.unique(given, return_inverse=True)
-    codes = np.array([GIVEN_SPLITS[name] for name in names.tolist()], np.int8)
+    codes = np.array([SPLITS.index(name) for name in names.tolist()], np.int8)
     return codes[inverse]
 
 
@@ -136,15 +160,18 @@ def _carve(
     num_classes: int,
     fractions: Mapping[int, float],
 ) -> None:
-    """Moves each class's examples of lowest u out of training, in place."""
+    """Moves each class's examples of lowest place out of training."""
     rows = np.flatnonzero(splits == _TRAIN)
     rows = rows[np.lexsort((places[rows], labels[rows]))]
     starts = np.searchsorted(labels[rows], np.arange(num_classes + 1))
     limits = np.cumsum(list(fractions.values()))
     for start, stop in itertools.pairwise(starts):
         members = rows[start:stop]
-        ends = np.searchsorted(places[members], limits).tolist()
-        ends = _without_empty(ends, len(members))
+        # What shares a place moves together.
+        distinct, firsts = np.unique(places[members], return_index=True)
+        ends = np.searchsorted(distinct, limits).tolist()
+        borders = [*firsts.tolist(), len(members)]
+        ends = [borders[end] for end in _without_empty(ends, len(distinct))]
         for split, first, last in zip(
             fractions, [0, *ends[:-1]], ends, strict=True
         ):
@@ -168,12 +195,3 @@ def _without_empty(ends: list[int], size: int) -> list[int]:
     return [
         max(min(end, most), 0) for end, most in zip(moved, room, strict=True)
     ]
-
-
-def _places(keys: npt.NDArray[np.str_]) -> npt.NDArray[np.float64]:
-    """Returns each key's place in [0, 1), which its hash decides."""
-    digests = b"".join(
-        hashlib.sha256(key.encode(errors="surrogateescape")).digest()[:8]
-        for key in keys.tolist()
-    )
-    return np.frombuffer(digests, ">u8") / 2.0**64

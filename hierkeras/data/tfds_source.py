@@ -10,19 +10,20 @@ import numpy.typing as npt
 import tensorflow_datasets as tfds
 
 from hierkeras._errors import UserError
+from hierkeras.data import image_folder
 from hierkeras.data.catalogue import Catalogue
 from hierkeras.data.source import DataConfig, Source
-from hierkeras.data.splits import GIVEN_SPLITS, assign_splits
+from hierkeras.data.splits import SPLIT_NAMES, assign_splits, places
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# `tfds.builder` does not know the builder that reads any folder.
+# The builder that reads any folder, which `tfds.builder` does not know.
 _IMAGE_FOLDER = "image_folder"
 _BATCH = 1024
 
 
-def open_tfds(place: str, config: DataConfig) -> TfdsSource:
+def open_tfds(place: str, config: DataConfig, kept: bytes = b"") -> Source:
     """Opens a data set of TensorFlow Datasets, downloading it if it must.
 
     Args:
@@ -31,9 +32,11 @@ def open_tfds(place: str, config: DataConfig) -> TfdsSource:
             `tfds.folder_dataset.ImageFolder` reads; then, after an "@", the
             folder of the data sets, `~/tensorflow_datasets` by default.
         config: the fractions of validation and test.
+        kept: what an earlier run found in the files of such a folder.
 
     Returns:
-        A source whose classes are the builder's.
+        A source whose classes are the builder's; of a folder,
+        `image_folder.open_folder`'s.
 
     Raises:
         UserError: if there is no such data set, it cannot be prepared, or it
@@ -41,18 +44,18 @@ def open_tfds(place: str, config: DataConfig) -> TfdsSource:
         UsageError: if the fractions make no sense.
     """
     name, _, data_dir = place.partition("@")
+    if name == _IMAGE_FOLDER:
+        # Which would take some of the images, and say nothing of the others.
+        return image_folder.open_folder(data_dir, config, kept)
     try:
-        if name == _IMAGE_FOLDER:
-            builder = tfds.folder_dataset.ImageFolder(data_dir)
-        else:
-            builder = tfds.builder(name, data_dir=data_dir or None)
+        builder = tfds.builder(name, data_dir=data_dir or None)
     # Unknown names, versions and folders each have exceptions of their own.
     except Exception as error:
         raise UserError(
             f"TensorFlow Datasets cannot open {place!r}: {_first_line(error)} "
             "Expected a name of its catalogue, or 'image_folder@DIR'."
         ) from error
-    if not builder.is_prepared() and name != _IMAGE_FOLDER:
+    if not builder.is_prepared():
         _prepare(place, builder)
     return TfdsSource(config.dataset, builder, config)
 
@@ -144,7 +147,7 @@ class TfdsSource(Source):
 
     def _read_catalogue(self, config: DataConfig) -> Catalogue:
         own = list(self._builder.info.splits)
-        known = [split for split in own if split in GIVEN_SPLITS]
+        known = [split for split in own if split in SPLIT_NAMES]
         keys: list[str] = []
         labels: list[int] = []
         digests: list[int] = []
@@ -158,7 +161,7 @@ class TfdsSource(Source):
             keys += split_keys
             labels += split_labels
             digests += split_digests
-            given += [split] * len(split_keys)
+            given += [SPLIT_NAMES.get(split, "")] * len(split_keys)
         if not keys:
             raise UserError(
                 f"The data set {self._builder.info.name!r} holds no example "
@@ -168,12 +171,12 @@ class TfdsSource(Source):
         key_array = np.array(keys, np.str_)
         label_array = np.array(labels, np.int32)
         splits = assign_splits(
-            key_array,
+            places(keys),
             label_array,
             np.array(given, np.str_) if known else None,
             validation_fraction=config.validation_fraction,
             test_fraction=config.test_fraction,
-            class_names=class_names,
+            num_classes=len(class_names),
         )
         return Catalogue(
             class_names,
@@ -187,30 +190,21 @@ class TfdsSource(Source):
         """Returns keys, labels and hashes of one split's examples."""
         import tensorflow as tf
 
-        is_folder = isinstance(self._builder, tfds.folder_dataset.ImageFolder)
-
         def describe(example: dict[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:
             return (
-                example["image/filename"] if is_folder else "",
                 example[self._label],
                 tf.strings.to_hash_bucket_fast(
                     example[self._image], tf.int64.max
                 ),
             )
 
-        paths: list[bytes] = []
         labels: list[int] = []
         digests: list[int] = []
         batches = self._examples(split).map(describe).batch(_BATCH)
-        for path, label, digest in batches.as_numpy_iterator():
-            paths += path.tolist()
+        for label, digest in batches.as_numpy_iterator():
             labels += label.tolist()
             digests += digest.tolist()
-        if is_folder:
-            # New files change the order of the others, not their names.
-            keys = ["/".join(path.decode().split("/")[-3:]) for path in paths]
-        else:
-            keys = [f"{split}/{place:08d}" for place in range(len(paths))]
+        keys = [f"{split}/{place:08d}" for place in range(len(labels))]
         return keys, labels, digests
 
 

@@ -34,7 +34,13 @@ from hierkeras.training import interruption
 from hierkeras.training.context import Context
 from hierkeras.training.executors import Executor
 from hierkeras.training.jobs import Jobs
-from hierkeras.tree.generation import Duplicates, Generation, JobUse, Step
+from hierkeras.tree.generation import (
+    Duplicates,
+    Generation,
+    JobUse,
+    LeftOut,
+    Step,
+)
 from hierkeras.tree.nodes import Tree
 
 if TYPE_CHECKING:
@@ -185,8 +191,17 @@ def without_unreadable(
             f"--max_bad_images={len(unreadable)}"
         )
     if unreadable:
-        context = context.without([image.key for image in unreadable])
-        check_enough(context.catalogue, new_classes)
+        digest = context.catalogue.digest
+        context = context.without(
+            {image.key: digest(image.index) for image in unreadable}
+        )
+        first = unreadable[0]
+        check_enough(
+            context.catalogue,
+            new_classes,
+            f"{len(unreadable)} cannot be read, {first.key} first "
+            f"({first.reason})",
+        )
     return context
 
 
@@ -240,12 +255,16 @@ async def _step(arrived: _Arrived, workshop: Workshop) -> tuple[Tree, Step]:
         decisions=decisions,
         jobs=grows.jobs.uses(),
         scratch=scratch,
-        unreadable_images=arrived.context.config.unreadable,
+        unreadable_images=dict(arrived.context.config.unreadable),
         old_error_before=assessor.error(tree, known) if tree else None,
         old_error_after=assessor.error(grown, known) if tree else None,
         error_after=assessor.error(grown, grown.classes),
         seconds=0.0,
         duplicates=arrived.duplicates,
+        left_out=tuple(
+            LeftOut(one.why, one.count, one.example)
+            for one in arrived.context.source.left_out
+        ),
     )
 
 

@@ -48,7 +48,8 @@ class ContextConfig:
         data: The data set.
         image_size: Height and width of the images in pixels.
         cache: `auto`, `memory` or `none`; see `hierkeras.data.images`.
-        unreadable: Keys of images to leave out.
+        unreadable: Keys of images to leave out, and what they are: one that
+            was mended since is another.
         exemplars: Class to the keys of its exemplars; the others of its
             training images are left out. No class: all its images are used.
         runtime: How jobs run.
@@ -60,7 +61,7 @@ class ContextConfig:
     data: DataConfig
     image_size: int
     cache: Cache = "auto"
-    unreadable: tuple[str, ...] = ()
+    unreadable: Mapping[str, str] = dataclasses.field(default_factory=dict)
     exemplars: Mapping[str, tuple[str, ...]] = dataclasses.field(
         default_factory=dict
     )
@@ -81,7 +82,9 @@ class Context:
     ) -> None:
         self.config = config
         self.store = Store(config.workdir)
-        self.source = source or registry.open_source(config.data)
+        self.source = source or registry.open_source(
+            config.data, self.store.contents()
+        )
         self.catalogue = _remaining(self.source.catalogue, config)
         self._decoded = _Decoded(self.source, config)
 
@@ -106,23 +109,23 @@ class Context:
         indices = self.catalogue.indices(split, classes)
         return indices, self.catalogue.labels_among(indices, classes)
 
-    def without(self, keys: Sequence[str]) -> Context:
+    def without(self, unreadable: Mapping[str, str]) -> Context:
         """The same, less some images that cannot be read.
 
         Args:
-            keys: Of the images, beside those that are left out already.
+            unreadable: Keys of the images, and what they are, beside those
+                that are left out already.
 
         Raises:
             UserError: If no generation could record the name of one.
         """
-        for key in keys:
+        for key in unreadable:
             if not is_utf8(key):
                 raise UserError(
                     f"image {key!a} cannot be read, and its name is no UTF-8, "
                     "so that nothing can record it; remove or rename it"
                 )
-        all_keys = tuple(sorted({*self.config.unreadable, *keys}))
-        return self._with(unreadable=all_keys)
+        return self._with(unreadable={**self.config.unreadable, **unreadable})
 
     def keeping(self, exemplars: Mapping[str, tuple[str, ...]]) -> Context:
         """The same, of which jobs train on exemplars of some classes.
@@ -175,8 +178,15 @@ class _Decoded:
 def _remaining(catalogue: Catalogue, config: ContextConfig) -> Catalogue:
     """A catalogue less what is left out."""
     if config.unreadable:
-        unreadable = np.isin(catalogue.keys, list(config.unreadable))
-        catalogue = catalogue.excluding(np.flatnonzero(unreadable))
+        rows = np.flatnonzero(
+            np.isin(catalogue.keys, list(config.unreadable))
+        ).tolist()
+        bad = [
+            row
+            for row in rows
+            if config.unreadable[catalogue.keys[row]] == catalogue.digest(row)
+        ]
+        catalogue = catalogue.lacking(np.array(bad, np.int64))
     # A class may be gone by now: others say so.
     present = config.exemplars.keys() & set(catalogue.class_names)
     if present:

@@ -117,6 +117,20 @@ class Duplicates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pairs: tuple[tuple[str, str], ...]
 
 
+class LeftOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Files of a data set that were not used, for one reason.
+
+    Args:
+        why: The reason.
+        count: How many.
+        example: One of them.
+    """
+
+    why: str
+    count: int
+    example: str
+
+
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an increment step did.
 
@@ -127,7 +141,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         scratch: A model of all classes trained from scratch, for comparison
             only; None where none was asked for.
         unreadable_images: Keys of the images that were left out, also by
-            earlier steps.
+            earlier steps, and what they were: one that is mended is another.
         old_error_before: Top-1 error on validation images of the old
             classes before the step; None in the first.
         old_error_after: The same after it; None in the first.
@@ -142,13 +156,14 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         remaining: Job to the fingerprint of what is left of its images, of
             those jobs of the tree whose classes have come to have exemplars
             since they ran.
+        left_out: What of the data set was not used, and why.
     """
 
     new_classes: tuple[str, ...]
     decisions: tuple[Decision, ...]
     jobs: tuple[JobUse, ...]
     scratch: JobUse | None
-    unreadable_images: tuple[str, ...]
+    unreadable_images: dict[str, str]
     old_error_before: float | None
     old_error_after: float | None
     error_after: float
@@ -157,6 +172,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     duplicates: tuple[Duplicates, ...] = ()
     exemplars: dict[str, tuple[str, ...]] = {}
     remaining: dict[JobId, str] = {}
+    left_out: tuple[LeftOut, ...] = ()
 
 
 class Generation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

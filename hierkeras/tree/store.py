@@ -5,12 +5,13 @@
       generations/000002.json   a tree, with what each decision rested on
       LATEST                    "000002"
       checkpoints/              how far each unfinished job is
+      contents                  what is in the files of the data set
       serving/2/                an exported version
       tensorboard/              one run a job and one a step
       LOCK, LOCK.holder         while an increment runs
 
-Nothing is ever rewritten but checkpoints and the pointer `LATEST`, which is
-replaced last: a reader sees whole generations only, and rolling back is
+Nothing is ever rewritten but checkpoints, `contents`, which only saves time,
+and the pointer `LATEST`, which is replaced last: a reader sees whole generations only, and rolling back is
 pointing `LATEST` at an older one.
 """
 
@@ -49,6 +50,7 @@ class Store:
         self.serving = self.root / "serving"
         self.tensorboard = self.root / "tensorboard"
         self._latest = self.root / "LATEST"
+        self._contents = self.root / "contents"
         self._holder = self.root / "LOCK.holder"
 
     @property
@@ -171,6 +173,18 @@ class Store:
             raise
         if self.checkpoints.exists():
             self.checkpoints.rmtree()
+
+    def contents(self) -> bytes:
+        """What an earlier run found in the files of the data set, if any."""
+        try:
+            return bytes(self._contents.read_bytes())
+        except OSError:
+            return b""
+
+    def keep_contents(self, found: bytes) -> None:
+        """Keeps that for later runs; without it they read the files again."""
+        if found != self.contents():
+            atomic.write_file(self._contents, found, wait_for_disk=False)
 
     def job_folder(self, job: str) -> epath.Path:
         """Where the result of a job is, or will be."""

@@ -1,0 +1,1 @@
+"""Files of images: which there are, what is in them, where they belong."""

@@ -1,0 +1,282 @@
+"""A source whose images are files."""
+
+from __future__ import annotations
+
+import binascii
+import contextlib
+import dataclasses
+import functools
+import os
+import pathlib
+from collections.abc import Callable
+from concurrent import futures
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from hierkeras._errors import UserError
+from hierkeras.data import splits
+from hierkeras.data.catalogue import SPLITS, Catalogue
+from hierkeras.data.files import contents, left_out
+from hierkeras.data.files.listing import Files
+from hierkeras.data.source import DataConfig, Source
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+# Images whose size is looked at; their median is the data set's.
+_LOOKED_AT = 50
+_SAME_PICTURE = "the same picture twice in its class"
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    """Files and what is said of them, column by column.
+
+    Args:
+        files: The files; their paths are relative to `root`, or absolute.
+        labels: int32 array of shape (n,): index into `class_names`.
+        class_names: Names of the classes, sorted.
+        given: The split of each file, of `SPLITS`; None: none is given.
+        groups: What belongs to one split, such as a series; None: each file
+            is a group of its own.
+    """
+
+    files: Files
+    labels: npt.NDArray[np.int32]
+    class_names: tuple[str, ...]
+    given: list[str] | None = None
+    groups: list[str] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """A source that is about to be made.
+
+    Args:
+        config: The data set's name, and the fractions of its splits.
+        kind: The kind of data set, such as `folder`.
+        root: The folder that paths are relative to.
+        how: How files were read, in words, such as `splits by folders`.
+        kept: What an earlier run found in the files; see `contents.look`.
+    """
+
+    config: DataConfig
+    kind: str
+    root: pathlib.Path
+    how: str
+    kept: bytes = b""
+
+    def source(self, labelled: Labelled, tally: left_out.Tally) -> FileSource:
+        """Looks into the files, and leaves out what is no image, or is twice.
+
+        Args:
+            labelled: The files.
+            tally: Counts what is left out.
+        """
+        files, root = labelled.files, str(self.root)
+        found = contents.look(root, files, self.kept)
+        is_image = _images(files, found, tally)
+        rows = _once(labelled, found, is_image, tally)
+        catalogue = self._catalogue(labelled, found, rows)
+        return FileSource(
+            self,
+            catalogue,
+            tally.result(),
+            _monotonous(labelled, is_image, rows),
+            lambda: contents.to_bytes(root, files, found),
+        )
+
+    def _catalogue(
+        self,
+        labelled: Labelled,
+        found: contents.Contents,
+        rows: npt.NDArray[np.int64],
+    ) -> Catalogue:
+        digests = found.digests[rows]
+        labels = labelled.labels[rows]
+        assign = functools.partial(
+            splits.assign_splits,
+            _places(digests, labelled.groups, rows),
+            labels,
+            None if labelled.given is None else np.array(labelled.given)[rows],
+            validation_fraction=self.config.validation_fraction,
+            test_fraction=self.config.test_fraction,
+            num_classes=len(labelled.class_names),
+        )
+        paths = labelled.files.paths
+        return Catalogue(
+            labelled.class_names,
+            np.array([paths[row] for row in rows.tolist()], object),
+            labels,
+            assign(),
+            np.frombuffer(binascii.hexlify(digests.tobytes()), "S32"),
+            assign,
+        )
+
+
+class FileSource(Source):
+    """Image files.
+
+    Args:
+        opened: Where they are, and how they were found.
+        catalogue: One row for each file; keys are paths relative to the root.
+        left_out: What of the data set is not used.
+        notes: What is odd about its classes, a line each.
+        keep: Gives what a later run needs to know of the files.
+    """
+
+    def __init__(
+        self,
+        opened: Opened,
+        catalogue: Catalogue,
+        left_out: tuple[left_out.LeftOut, ...] = (),
+        notes: tuple[str, ...] = (),
+        keep: Callable[[], bytes] | None = None,
+    ) -> None:
+        super().__init__(opened.config.dataset, catalogue)
+        self.kind = opened.kind
+        self.root = opened.root
+        self.how = opened.how
+        self.left_out = left_out
+        self.notes = notes
+        self.keep = keep
+
+    def read(
+        self, indices: npt.NDArray[np.int64] | tf.Tensor
+    ) -> tf.data.Dataset:
+        """See `Source.read`; the images are the files' contents."""
+        import tensorflow as tf
+
+        paths = self._paths
+        return tf.data.Dataset.from_tensor_slices(indices).map(
+            lambda index: tf.io.read_file(tf.gather(paths, index)),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+
+    def typical_side(self) -> int | None:
+        """See `Source.typical_side`; reads the heads of some files."""
+        count = len(self.catalogue.keys)
+        rows = np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(int)
+        sides = []
+        for key in self.catalogue.keys[rows].tolist():
+            # A file that is no image is found, and named, when it is decoded.
+            with (
+                contextlib.suppress(Exception),
+                Image.open(self.root / key) as image,
+            ):
+                sides.append(min(image.size))
+        return int(np.median(sides)) if sides else None
+
+    def thumbnails(
+        self, indices: npt.NDArray[np.int64], side: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+        """See `Source.thumbnails`."""
+        files = [self.root / key for key in self.catalogue.keys[indices]]
+        with futures.ThreadPoolExecutor() as threads:
+            found = list(
+                threads.map(lambda file: _thumbnail(file, side), files)
+            )
+        is_read = np.array([image is not None for image in found], bool)
+        images = [image for image in found if image is not None]
+        shape = len(images), side, side, 3
+        return indices[is_read], np.array(images, np.uint8).reshape(shape)
+
+    def check_present(self) -> None:
+        """See `Source.check_present`."""
+        if not self.root.is_dir():
+            raise UserError(
+                f"The folder {str(self.root)!r}, which held the images, is "
+                "gone; bring it back and run the same command again: what is "
+                "finished is kept."
+            )
+
+    @functools.cached_property
+    def _paths(self) -> tf.Tensor:
+        import tensorflow as tf
+
+        root = os.fsencode(self.root)
+        keys = self.catalogue.keys.tolist()
+        with tf.init_scope(), tf.device("CPU:0"):
+            return tf.constant(
+                [os.path.join(root, os.fsencode(key)) for key in keys],
+                tf.string,
+            )
+
+
+def _images(
+    files: Files, found: contents.Contents, tally: left_out.Tally
+) -> npt.NDArray[np.bool_]:
+    """Which files are images; the others are counted."""
+    is_image = np.ones(len(files.paths), bool)
+    for row, path in enumerate(files.paths):
+        if why := found.why_not(row):
+            is_image[row] = False
+            tally.add(why, path)
+    return is_image
+
+
+def _once(
+    labelled: Labelled,
+    found: contents.Contents,
+    is_image: npt.NDArray[np.bool_],
+    tally: left_out.Tally,
+) -> npt.NDArray[np.int64]:
+    """The images, each picture of a class once: rather in the test split."""
+    rank = np.zeros(len(is_image), np.int8)
+    if labelled.given is not None:
+        names = np.array(labelled.given)
+        for number, split in enumerate(SPLITS):
+            rank[names == split] = -number
+    words = found.digests.view(">u8")
+    order = np.lexsort((rank, words[:, 1], words[:, 0], labelled.labels))
+    order = order[is_image[order]]
+    kept = np.ones(len(order), bool)
+    if len(order) > 1:
+        labels, pictures = labelled.labels[order], words[order]
+        same = (pictures[1:] == pictures[:-1]).all(axis=1)
+        kept[1:] = ~(same & (labels[1:] == labels[:-1]))
+    for row in order[~kept].tolist():
+        tally.add(_SAME_PICTURE, labelled.files.paths[row])
+    return np.sort(order[kept])
+
+
+def _monotonous(
+    labelled: Labelled,
+    is_image: npt.NDArray[np.bool_],
+    rows: npt.NDArray[np.int64],
+) -> tuple[str, ...]:
+    """A line about each class whose files are mostly the same pictures."""
+    size = len(labelled.class_names)
+    files = np.bincount(labelled.labels[is_image], minlength=size)
+    pictures = np.bincount(labelled.labels[rows], minlength=size)
+    return tuple(
+        f"class {labelled.class_names[label]!r} has {files[label]:,} image "
+        f"files, but only {pictures[label]:,} different"
+        for label in np.flatnonzero(2 * pictures <= files).tolist()
+        if files[label] > 1
+    )
+
+
+def _places(
+    digests: npt.NDArray[np.uint8],
+    groups: list[str] | None,
+    rows: npt.NDArray[np.int64],
+) -> npt.NDArray[np.float64]:
+    """Each image's place in [0, 1): its group's, or that of its content."""
+    if groups is not None:
+        return splits.places([groups[row] for row in rows.tolist()])
+    words: npt.NDArray[np.uint64] = digests.view(">u8")[:, 0]
+    return words / 2.0**64
+
+
+def _thumbnail(file: pathlib.Path, side: int) -> npt.NDArray[np.uint8] | None:
+    # A file that is no image is found, and named, when it is decoded.
+    with contextlib.suppress(Exception), Image.open(file) as image:
+        image.draft("RGB", (2 * side, 2 * side))  # of a JPEG, but a part
+        upright = ImageOps.exif_transpose(image).convert("RGB")
+        return np.asarray(upright.resize((side, side), Image.Resampling.BOX))
+    return None
