@@ -123,7 +123,7 @@ def evaluate(
     tree, step = generation.tree, generation.step
     found = context.catalogue.indices(split, tree.classes)
     bad = context.images.prepare(found)
-    context = context.without([image.key for image in bad])
+    context = context.without({image.key: image.digest for image in bad})
     indices = context.catalogue.indices(split, tree.classes)
     if not indices.size:
         raise UserError(

@@ -137,9 +137,9 @@ def _labelled(
 
 
 def _why_no_class(path: str, why: str | None) -> str:
-    if why and _may_be_image(path):
-        return why
     suffix = os.path.splitext(path)[1].lower()
+    if why and suffix in SUFFIXES:
+        return why
     return f"{contents.NO_IMAGE} ({suffix or 'without a suffix'})"
 
 

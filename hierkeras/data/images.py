@@ -33,11 +33,13 @@ class Unreadable:
     Attributes:
         index: its position in the catalogue.
         key: its name in the catalogue.
+        digest: what it is, by the catalogue.
         reason: one line.
     """
 
     index: int
     key: str
+    digest: str
     reason: str
 
 
@@ -415,6 +417,7 @@ class Images:
                 self._unreadable[index] = Unreadable(
                     index,
                     str(self.source.catalogue.keys[index]),
+                    self.source.catalogue.digest(index),
                     _faults.reason(error),
                 )
 

@@ -191,9 +191,8 @@ def without_unreadable(
             f"--max_bad_images={len(unreadable)}"
         )
     if unreadable:
-        digest = context.catalogue.digest
         context = context.without(
-            {image.key: digest(image.index) for image in unreadable}
+            {image.key: image.digest for image in unreadable}
         )
         first = unreadable[0]
         check_enough(

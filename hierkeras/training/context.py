@@ -178,12 +178,10 @@ class _Decoded:
 def _remaining(catalogue: Catalogue, config: ContextConfig) -> Catalogue:
     """A catalogue less what is left out."""
     if config.unreadable:
-        rows = np.flatnonzero(
-            np.isin(catalogue.keys, list(config.unreadable))
-        ).tolist()
+        named = np.isin(catalogue.keys, list(config.unreadable))
         bad = [
             row
-            for row in rows
+            for row in np.flatnonzero(named).tolist()
             if config.unreadable[catalogue.keys[row]] == catalogue.digest(row)
         ]
         catalogue = catalogue.lacking(np.array(bad, np.int64))

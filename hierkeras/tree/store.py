@@ -11,8 +11,8 @@
       LOCK, LOCK.holder         while an increment runs
 
 Nothing is ever rewritten but checkpoints, `contents`, which only saves time,
-and the pointer `LATEST`, which is replaced last: a reader sees whole generations only, and rolling back is
-pointing `LATEST` at an older one.
+and the pointer `LATEST`, which is replaced last: a reader sees whole
+generations only, and rolling back is pointing `LATEST` at an older one.
 """
 
 from __future__ import annotations

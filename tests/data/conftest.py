@@ -2,6 +2,7 @@
 
 import io
 import pathlib
+import zlib
 
 import numpy as np
 import pytest
@@ -35,9 +36,8 @@ def write_photos(tmp_path, encode):
             path = root / folder
             path.mkdir(parents=True, exist_ok=True)
             for number in range(count):
-                (path / f"{number:03d}.png").write_bytes(
-                    encode(colour=(number, 0, 0))
-                )
+                colour = (number, *zlib.crc32(folder.encode()).to_bytes(4)[:2])
+                (path / f"{number:03d}.png").write_bytes(encode(colour=colour))
         return root
 
     return write
