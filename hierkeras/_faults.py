@@ -58,7 +58,7 @@ _ROOTS: Final = re.compile(
     r"\s*\d+ root error\(s\) found\.\s*\(0\) \w+: (.*?)(?=\s*\(1\) |$)",
     re.DOTALL,
 )
-_ASSERTION: Final = re.compile(r"assertion failed: \[(.*)\]")
+_ASSERTION: Final = re.compile(r"assertion failed: \[((?!.*\] \[).*)\]")
 
 
 def explain(error: BaseException, places: Collection[str] = ()) -> str | None:

@@ -157,13 +157,19 @@ class Server:
 def _listening(host: str, port: int) -> socket.socket:
     """A socket that clients can connect to, and then wait."""
     try:
-        family, *_, address = socket.getaddrinfo(
+        family, kind, protocol, _, address = socket.getaddrinfo(
             host.removeprefix("[").removesuffix("]"),
             port,
             type=socket.SOCK_STREAM,
         )[0]
-        return socket.create_server(address, family=family)
-    except (OSError, UnicodeError):
+        # With its protocol, or asyncio does not see that it is TCP, and lets
+        # answers wait for acknowledgements (40 ms each).
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()
+        return listener
+    except (OSError, ValueError):
         raise UserError(
             f"cannot listen on {host}:{port}; is another server running "
             "there? give another --rest_api_port"

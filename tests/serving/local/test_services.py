@@ -241,18 +241,26 @@ def test_a_tensor_that_cannot_be_read_is_refused(predict):
         grpc.StatusCode.INVALID_ARGUMENT,
         "tensor parsing error: image_bytes",
     )
+    request = request_for(None, "predict_images")
+    pixels = request.inputs["images"]
+    pixels.CopyFrom(tf.make_tensor_proto(np.zeros((1, 1, 1, 3), np.uint8)))
+    pixels.ClearField("tensor_content")
+    pixels.int_val[:] = [0, 255, 256]
+    check_refused(
+        predict,
+        request,
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "tensor parsing error: images",
+    )
 
 
-def test_a_complaint_says_nothing_of_python(predict):
+def test_a_complaint_says_nothing_of_python_or_the_graph(predict):
     with pytest.raises(grpc.RpcError) as caught:
         predict(request_for([b"x"]))
-    details = caught.value.details()
-    assert details == (
+    assert caught.value.details() == (
         "row 0 of the request is no JPEG, PNG, GIF, BMP or WebP image, or is "
         "cut off or damaged"
     )
-    assert "Detected at node" not in details
-    assert "stack trace" not in details
 
 
 def test_a_long_complaint_is_cut_off(predict):
