@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grpc
 import tensorflow as tf
+from tensorflow.core.framework import types_pb2
 
 from hierkeras import _faults
 
@@ -64,3 +65,11 @@ def invalid(message: str) -> ServingError:
 def missing(message: str) -> ServingError:
     """A request for what is not there."""
     return ServingError(grpc.StatusCode.NOT_FOUND, message)
+
+
+def type_name(number: int) -> str:
+    """The name of a DataType as TensorFlow's C++ writes it."""
+    try:
+        return types_pb2.DataType.Name(number).removeprefix("DT_").lower()
+    except ValueError:
+        return f"unknown type {number}"

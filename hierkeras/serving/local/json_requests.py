@@ -7,16 +7,10 @@ quotes no value at length.
 
 from __future__ import annotations
 
-import base64
-import itertools
 import json
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import grpc
-import numpy as np
-import tensorflow as tf
 from tensorflow.core.example.example_pb2 import Example
 from tensorflow.core.example.feature_pb2 import Feature
 from tensorflow.core.framework import types_pb2
@@ -25,36 +19,21 @@ from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo
 from tensorflow_serving.apis import classification_pb2, predict_pb2
 
 from hierkeras.serving.local.errors import ServingError, invalid
+from hierkeras.serving.local.json_values import (
+    are_integers,
+    check_lossless,
+    from_base64,
+    is_base64,
+    kind_name,
+    quoted,
+    tensor,
+    to_bytes,
+    to_value,
+)
 
-_LONGEST_QUOTE = 200
 # Each becomes an object of Python, of some hundred bytes and microseconds: 21
 # images of 224 pixels, which should be sent as bytes.
 _MAX_VALUES = 2**22
-# Where a tensor's message keeps values of a type.
-_FIELDS = {
-    types_pb2.DT_BOOL: "bool_val",
-    types_pb2.DT_DOUBLE: "double_val",
-    types_pb2.DT_FLOAT: "float_val",
-    types_pb2.DT_INT16: "int_val",
-    types_pb2.DT_INT32: "int_val",
-    types_pb2.DT_INT64: "int64_val",
-    types_pb2.DT_INT8: "int_val",
-    types_pb2.DT_STRING: "string_val",
-    types_pb2.DT_UINT32: "uint32_val",
-    types_pb2.DT_UINT64: "uint64_val",
-    types_pb2.DT_UINT8: "int_val",
-}
-_RANGES = {
-    dtype: (tf.as_dtype(dtype).min, tf.as_dtype(dtype).max)
-    for dtype in _FIELDS
-    if tf.as_dtype(dtype).is_integer
-}
-# The largest integer that, as all below it, a number of the type can be, and
-# the largest number.
-_DECIMALS = {
-    types_pb2.DT_FLOAT: (2**24 - 1, float(np.finfo(np.float32).max)),
-    types_pb2.DT_DOUBLE: (2**53 - 1, float(np.finfo(np.float64).max)),
-}
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -111,6 +90,9 @@ def fill_predict(
     """
     _fill_signature(document, request)
     infos = inputs_of(request)
+    if not infos:
+        name = request.model_spec.signature_name or "DEFAULT"
+        raise invalid(f"Failed to get input map for signature: {name}")
     if {"instances", "inputs"} <= document.keys():
         raise _unfit(
             document,
@@ -166,7 +148,7 @@ def _fill_signature(document: dict[str, Any], request: Any) -> None:
             "not formatted correctly. 'signature_name' key must be a string "
             "value.",
         )
-    request.model_spec.signature_name = _encoded(name).decode()
+    request.model_spec.signature_name = to_bytes(name).decode()
 
 
 def _fill_rows(
@@ -198,12 +180,12 @@ def _named(
 ) -> dict[str, Any]:
     """A row's values by the input's name; all rows are of the first's form."""
     if _is_named(row) != _is_named(first):
-        wanted = (
-            "object but got list"
-            if _is_named(first)
-            else ("value/list but got object")
+        wanted, got = "value/list", "object"
+        if _is_named(first):
+            wanted, got = "object", "list"
+        raise invalid(
+            f"Expecting {wanted} but got {got} at item {number} of input list"
         )
-        raise invalid(f"Expecting {wanted} at item {number} of input list")
     if not _is_named(row):
         return {next(iter(infos)): row}
     for name in row:
@@ -216,7 +198,7 @@ def _named(
     if row.keys() != infos.keys():
         raise invalid(
             f"Failed to process element: {number} of 'instances' list. JSON "
-            f"object: {_quoted(row)} keys must be equal to: "
+            f"object: {quoted(row)} keys must be equal to: "
             f"{','.join(sorted(infos))}"
         )
     return row
@@ -236,7 +218,7 @@ def _stacked(name: str, values: list[Any], dtype: int) -> TensorProto:
             _flatten(value, 0, shape, dtype, flat)
         except ServingError as error:
             raise _in_row(number, name, error) from None
-    return _tensor([len(values), *shape], dtype, flat)
+    return tensor([len(values), *shape], dtype, flat)
 
 
 def _in_row(number: int, name: str, error: ServingError) -> ServingError:
@@ -266,7 +248,7 @@ def _fill_columns(
         shape = _shape(given[name])
         flat: list[Any] = []
         _flatten(given[name], 0, shape, infos[name].dtype, flat)
-        request.inputs[name].CopyFrom(_tensor(shape, infos[name].dtype, flat))
+        request.inputs[name].CopyFrom(tensor(shape, infos[name].dtype, flat))
 
 
 def _shape(value: Any) -> list[int]:
@@ -287,10 +269,10 @@ def _flatten(
     if not isinstance(value, list):
         if level != len(shape):
             raise invalid(
-                f"JSON Value: {_quoted(value)} found at incorrect level: "
+                f"JSON Value: {quoted(value)} found at incorrect level: "
                 f"{level + 1} in the JSON DOM. Expected at level: {len(shape)}"
             )
-        flat.append(_value(value, dtype))
+        flat.append(to_value(value, dtype))
         return
     if level >= len(shape):
         raise invalid(
@@ -302,128 +284,37 @@ def _flatten(
             f"Encountered list at unexpected size: {len(value)} at level: "
             f"{level} expected size: {shape[level]}"
         )
-    if level + 1 == len(shape) and _are_integers(value, dtype):
+    if level + 1 == len(shape) and are_integers(value, dtype):
         flat.extend(value)
         return
     for each in value:
         _flatten(each, level + 1, shape, dtype, flat)
 
 
-def _tensor(shape: list[int], dtype: int, flat: list[Any]) -> TensorProto:
-    tensor = TensorProto(dtype=dtype)
-    for size in shape:
-        tensor.tensor_shape.dim.add(size=size)
-    if flat:
-        getattr(tensor, _FIELDS[dtype]).extend(flat)
-    return tensor
-
-
-def _value(value: Any, dtype: int) -> Any:
-    """A JSON value as one of a tensor of that type."""
-    if dtype not in _FIELDS:
-        raise ServingError(
-            grpc.StatusCode.UNIMPLEMENTED,
-            f"Conversion of JSON Value: {_quoted(value)} to type: "
-            f"{_type(dtype)}",
-        )
-    if dtype == types_pb2.DT_STRING and isinstance(value, dict):
-        return _decoded(value)
-    if not _is_of(value, dtype):
-        raise invalid(
-            f"JSON Value: {_quoted(value)} Type: {_kind(value)} is not of "
-            f"expected type: {_type(dtype)}"
-        )
-    if dtype in _DECIMALS:
-        _check_lossless(value, dtype)
-    return _encoded(value) if isinstance(value, str) else value
-
-
-def _is_of(value: Any, dtype: int) -> bool:
-    """Whether a tensor of that type can hold such a JSON value."""
-    if dtype == types_pb2.DT_STRING:
-        return isinstance(value, str)
-    if dtype == types_pb2.DT_BOOL:
-        return isinstance(value, bool)
-    if dtype in _DECIMALS:
-        return type(value) in (int, float)
-    lowest, highest = _RANGES[dtype]
-    return type(value) is int and lowest <= value <= highest
-
-
-def _are_integers(values: list[Any], dtype: int) -> bool:
-    """Whether all are integers that the type can hold, told fast: pixels."""
-    if dtype not in _RANGES or set(map(type, values)) != {int}:
-        return False
-    lowest, highest = _RANGES[dtype]
-    return bool(lowest <= min(values) and max(values) <= highest)
-
-
-def _check_lossless(value: float, dtype: int) -> None:
-    integer, number = _DECIMALS[dtype]
-    if isinstance(value, int):
-        is_lossless = abs(value) <= integer
-    else:
-        is_lossless = not math.isfinite(value) or abs(value) <= number
-    if not is_lossless:
-        raise invalid(
-            f"Cannot convert JSON value: {_quoted(value)} to {_type(dtype)} "
-            "without loss of precision."
-        )
-
-
 def _is_named(value: Any) -> bool:
     """Whether it is an object other than bytes in base64."""
-    return isinstance(value, dict) and not _is_base64(value)
-
-
-def _is_base64(value: dict[str, Any]) -> bool:
-    return value.keys() == {"b64"} and isinstance(value["b64"], str)
-
-
-def _decoded(value: dict[str, Any]) -> bytes:
-    """The bytes of an object {"b64": ...}; padding may be missing."""
-    if not _is_base64(value):
-        raise invalid(
-            f"JSON Value: {_quoted(value)} not formatted correctly for base64 "
-            "data"
-        )
-    try:
-        text = value["b64"].encode("ascii").translate(None, b" \t\r\n")
-        if not text.endswith(b"="):
-            text += b"=" * (-len(text) % 4)
-        return base64.b64decode(text, validate=True)
-    except ValueError:
-        raise invalid("Unable to base64 decode") from None
-
-
-def _encoded(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        raise invalid(
-            "JSON Parse error: The surrogate pair in string is invalid."
-        ) from None
+    return isinstance(value, dict) and not is_base64(value)
 
 
 def _fill_example(given: Any, example: Example) -> None:
     if not isinstance(given, dict):
         raise invalid(
-            f"Example must be JSON object but got JSON {_kind(given)}"
+            f"Example must be JSON object but got JSON {kind_name(given)}"
         )
     for name, content in given.items():
-        feature = example.features.feature[_encoded(name).decode()]
+        feature = example.features.feature[to_bytes(name).decode()]
         for value in content if isinstance(content, list) else [content]:
             _add_to_feature(value, name, feature)
 
 
 def _add_to_feature(value: Any, name: str, feature: Feature) -> None:
     if isinstance(value, str):
-        kind, value = "bytes", _encoded(value)
-    elif isinstance(value, dict) and _is_base64(value):
-        kind, value = "bytes", _decoded(value)
+        kind, value = "bytes", to_bytes(value)
+    elif isinstance(value, dict) and is_base64(value):
+        kind, value = "bytes", from_base64(value)
     elif isinstance(value, float):
         kind = "float"
-        _check_lossless(value, types_pb2.DT_FLOAT)
+        check_lossless(value, types_pb2.DT_FLOAT)
     elif isinstance(value, int):
         kind, value = "int64", int(value)  # true and false are 1 and 0
         if not -(2**63) <= value < 2**63:
@@ -433,7 +324,7 @@ def _add_to_feature(value: Any, name: str, feature: Feature) -> None:
     else:
         raise invalid(
             f"Feature: {name} has element with unexpected JSON type: "
-            f"{_kind(value)}"
+            f"{kind_name(value)}"
         )
     before = feature.WhichOneof("kind")
     if before not in (None, f"{kind}_list"):
@@ -444,40 +335,9 @@ def _add_to_feature(value: Any, name: str, feature: Feature) -> None:
     getattr(feature, f"{kind}_list").value.append(value)
 
 
-def _unfit(value: Any, message: str) -> ServingError:
-    return invalid(f"JSON Value: {_quoted(value)} {message}")
-
-
-def _quoted(value: Any) -> str:
-    """A JSON value in a message, cut off where it is long."""
-    if isinstance(value, str):  # an image, maybe
-        value = value[: _LONGEST_QUOTE + 1]
-    pieces = json.JSONEncoder(ensure_ascii=False).iterencode(value)
-    text = ""
-    for piece in itertools.islice(pieces, _LONGEST_QUOTE):
-        text += piece[: _LONGEST_QUOTE + 1]
-        if len(text) > _LONGEST_QUOTE:
-            break
-    if len(text) <= _LONGEST_QUOTE:
-        return text
-    return f"{text[:_LONGEST_QUOTE]}..."
-
-
-def _kind(value: Any) -> str:
-    """What JSON calls a value."""
-    if isinstance(value, bool):
-        return str(value)
-    return {
-        type(None): "Null",
-        dict: "Object",
-        list: "Array",
-        str: "String",
-    }.get(type(value), "Number")
-
-
-def _type(dtype: int) -> str:
-    return types_pb2.DataType.Name(dtype).removeprefix("DT_").lower()
-
-
 def _brackets(shape: list[int]) -> str:
     return f"[{','.join(map(str, shape))}]"
+
+
+def _unfit(value: Any, message: str) -> ServingError:
+    return invalid(f"JSON Value: {quoted(value)} {message}")

@@ -136,7 +136,9 @@ class RestApi:
 
 def error_body(message: str) -> bytes:
     """What a client is told that gets no answer."""
-    return json_answers.to_body({"error": message})
+    # What it quotes may be no text.
+    text = message.encode(errors="backslashreplace").decode()
+    return json_answers.to_body({"error": text})
 
 
 def _spec(

@@ -181,14 +181,13 @@ class _Application:
         path = scope["raw_path"]
         if scope["query_string"]:
             path += b"?" + scope["query_string"]
-        plain = _decompressed(scope, body, self._max_bytes)
-        return await asyncio.get_running_loop().run_in_executor(
-            self._pool,
-            self._api.answer,
-            scope["method"],
-            path.decode("ascii"),
-            plain,
-        )
+
+        def answer() -> tuple[int, bytes]:
+            plain = _decompressed(scope, body, self._max_bytes)
+            return self._api.answer(scope["method"], path.decode(), plain)
+
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, answer)
 
     async def _read(
         self, scope: _Message, receive: _Receive, body: bytearray

@@ -29,7 +29,7 @@ from tensorflow_serving.apis import (
 
 from hierkeras.serving.checks import warmup
 from hierkeras.serving.graph.signatures import CLASSIFY_METHOD, SERVING_DEFAULT
-from hierkeras.serving.local.errors import ServingError, invalid
+from hierkeras.serving.local.errors import ServingError, invalid, type_name
 
 _MAX_WARM_UP_RECORDS = 1000
 _PREDICT_METHODS = (
@@ -253,8 +253,8 @@ def _feeds(
             raise invalid(f"tensor parsing error: {alias}") from None
         if given[alias].dtype != info.dtype:
             raise invalid(
-                f"Expects arg[{number}] to be {_type(info.dtype)} but "
-                f"{_type(given[alias].dtype)} is provided"
+                f"Expects arg[{number}] to be {type_name(info.dtype)} but "
+                f"{type_name(given[alias].dtype)} is provided"
             )
         shape = tf.TensorShape(info.tensor_shape)
         if not shape.is_compatible_with(value.shape):
@@ -357,14 +357,6 @@ def _add_classifications(
                 one.label = outputs["classes"][row, column]
             if "scores" in outputs:
                 one.score = outputs["scores"][row, column]
-
-
-def _type(number: int) -> str:
-    """The name of a DataType as TensorFlow's C++ writes it."""
-    try:
-        return types_pb2.DataType.Name(number).removeprefix("DT_").lower()
-    except ValueError:
-        return f"unknown type {number}"
 
 
 def _set(names: Any) -> str:

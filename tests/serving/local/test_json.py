@@ -228,6 +228,12 @@ def test_a_body_is_in_one_format():
     )
 
 
+def test_a_signature_without_inputs_cannot_be_asked():
+    check_refused(
+        "Failed to get input map for signature: DEFAULT", {"instances": [1]}
+    )
+
+
 def test_a_body_of_very_many_values_is_refused(monkeypatch):
     body = json.dumps({"instances": [[[0, 255]] * 3] * 2})
     (array,) = filled(body, x=info(tf.uint8)).values()

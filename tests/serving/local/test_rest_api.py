@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf import json_format
+from hypothesis import given
+from hypothesis import strategies as st
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -211,6 +213,13 @@ def predict(body, path=MODEL):
             "images",
         ),
         (
+            predict({"instances": [{"\ud800": 0}]}),
+            400,
+            "Failed to process element: 0 key: \\ud800 of 'instances' list. "
+            "Error: INVALID_ARGUMENT: JSON object: does not have named input: "
+            "\\ud800",
+        ),
+        (
             predict({"inputs": {"images": ROWS}}),
             400,
             "Missing named input: image_bytes in 'inputs' object.",
@@ -310,6 +319,42 @@ def test_a_request_that_makes_no_sense_is_refused(
     refused, request_, status, message
 ):
     assert refused(*request_) == (status, message)
+
+
+JSON = st.recursive(
+    st.one_of(
+        *(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
+        st.sampled_from(ROWS),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(["image_bytes", "b64", "image/encoded", "\ud800"]),
+            inner,
+            max_size=2,
+        ),
+    ),
+    max_leaves=8,
+)
+
+
+@given(
+    body=st.fixed_dictionaries(
+        {},
+        optional={
+            **{key: JSON for key in ("instances", "inputs", "context")},
+            "examples": st.lists(JSON, max_size=3),
+            "signature_name": st.sampled_from(
+                ["", "predict_images", "classify", "\udfff", 3]
+            ),
+        },
+    ),
+    call=st.sampled_from(["predict", "classify"]),
+)
+def test_whatever_is_sent_is_answered_or_refused(server, body, call):
+    status, told = ask(server.rest_port, "POST", f"{MODEL}:{call}", body)
+    assert status in (200, 400)
+    assert status == 200 or told.keys() == {"error"}
 
 
 def test_a_long_complaint_is_cut_off(refused):
