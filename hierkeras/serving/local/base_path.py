@@ -28,23 +28,31 @@ def check(base_path: str) -> None:
         UserError: If it is a version, or a work directory.
     """
     folder = epath.Path(base_path)
-    if (folder / _SAVED_MODEL).exists():
-        parent = folder.resolve().parent
-        advice = f"give the folder that holds it, {_FLAG}={parent}"
-        if number(folder.resolve().name) is None:
-            advice = (
-                "move it into a folder named by a number, such as "
-                f"{folder / '1'}, and give the folder that holds that one"
-            )
+    try:
+        is_version = (folder / _SAVED_MODEL).exists()
+        is_workdir = (folder / "generations").is_dir() and not find(folder)
+    except OSError:  # it cannot be read now, and maybe later
+        return
+    if is_version:
         raise UserError(
             f"{base_path} is itself a version (it holds {_SAVED_MODEL}); "
-            f"{advice}"
+            f"{_instead(folder)}"
         )
-    if (folder / "generations").is_dir() and not _holds_versions(folder):
+    if is_workdir:
         raise UserError(
             f"{base_path} is a work directory; its versions are in "
             f"{_FLAG}={folder / 'serving'}"
         )
+
+
+def _instead(version: epath.Path) -> str:
+    whole = version.resolve()
+    if number(whole.name) is not None:
+        return f"give the folder that holds it, {_FLAG}={whole.parent}"
+    return (
+        f"move it into a folder named by a number, such as {version / '1'}, "
+        "and give the folder that holds that one"
+    )
 
 
 def find(base_path: epath.Path) -> dict[int, str]:
@@ -68,10 +76,3 @@ def number(name: str) -> int | None:
     if name.isascii() and name.isdigit() and int(name) <= _LARGEST:
         return int(name)
     return None
-
-
-def _holds_versions(folder: epath.Path) -> bool:
-    try:
-        return bool(find(folder))
-    except OSError:
-        return False

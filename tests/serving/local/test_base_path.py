@@ -39,6 +39,8 @@ def test_versions_are_found_by_number(workdir):
 def test_what_is_not_there_yet_is_waited_for(tmp_path):
     base_path.check(str(tmp_path))
     base_path.check(str(tmp_path / "later"))
+    base_path.check(str(tmp_path / ("x" * 5000)))
+    base_path.check("\0")
 
 
 def test_a_version_is_not_a_folder_of_versions(workdir, monkeypatch):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf import json_format
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
@@ -351,6 +351,7 @@ JSON = st.recursive(
     ),
     call=st.sampled_from(["predict", "classify"]),
 )
+@settings(max_examples=25)
 def test_whatever_is_sent_is_answered_or_refused(server, body, call):
     status, told = ask(server.rest_port, "POST", f"{MODEL}:{call}", body)
     assert status in (200, 400)
