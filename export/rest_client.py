@@ -1,4 +1,4 @@
-"""Asks TensorFlow Serving, over REST, what images show.
+"""Asks TensorFlow Serving, or hierkeras.serve, over REST what images show.
 
     python rest_client.py --server=localhost:8501 photo.jpg other.jpg
 
@@ -8,6 +8,7 @@ taken. An example to copy from; it needs Python alone.
 
 import argparse
 import base64
+import http.client
 import json
 import pathlib
 import sys
@@ -46,8 +47,8 @@ def main() -> None:
         ) as response:
             predictions = json.load(response)["predictions"]
     except urllib.error.HTTPError as error:
-        sys.exit(f"error: {error.code}: {error.read().decode()}")
-    except OSError as error:
+        sys.exit(f"error: {error.code}: {reason(error.read())}")
+    except (OSError, http.client.HTTPException) as error:
         sys.exit(f"error: {options.server}: {error}")
 
     for file, answer in zip(options.files, predictions, strict=True):
@@ -59,6 +60,14 @@ def main() -> None:
             answer["path"],
             sep="\t",
         )
+
+
+def reason(body: bytes) -> str:
+    """What the server says is wrong."""
+    try:
+        return json.loads(body)["error"]
+    except (ValueError, TypeError, KeyError):
+        return body.decode(errors="replace")
 
 
 if __name__ == "__main__":

@@ -47,9 +47,18 @@ _GRAPH_NAMES: Final = re.compile(
     r"|Error in user-defined function passed to .*? iterator: \S+: "
 )
 _DECODING: Final = re.compile(r"\bnode \S*\bDecodeImage\b|JPEG XL images are")
+# Where an op stands in a graph, behind what it says or on a line of its own.
+_NODES: Final = re.compile(r"\s*\[\[\{\{node .*?\}\}\]\]")
 _BESIDE_REASON: Final = re.compile(
-    r"Graph execution error|Detected at node|<stack traces|.*\[\[|\s*$"
+    r"Graph execution error|Detected at node|<stack traces"
+    r"|\s*\[\[[^\[\]]*\]\]\s*$|\d+ (successful|derived) "
 )
+# Of several ops that failed at once, the first; the others follow from it.
+_ROOTS: Final = re.compile(
+    r"\s*\d+ root error\(s\) found\.\s*\(0\) \w+: (.*?)(?=\s*\(1\) |$)",
+    re.DOTALL,
+)
+_ASSERTION: Final = re.compile(r"assertion failed: \[((?!.*\] \[).*)\]")
 
 
 def explain(error: BaseException, places: Collection[str] = ()) -> str | None:
@@ -104,9 +113,20 @@ def is_of_decoding(error: BaseException) -> bool:
 
 def reason(error: BaseException) -> str:
     """The words of one of TensorFlow's errors, without the graph's names."""
-    lines = _GRAPH_NAMES.sub("", str(error)).splitlines()
-    kept = [line for line in lines if not _BESIDE_REASON.match(line)]
-    return " ".join(re.sub(r"\[Op:.*", "", " ".join(kept)).split())
+    return sentence(str(error))
+
+
+def sentence(message: str) -> str:
+    """The words of one of TensorFlow's messages, without the graph's names."""
+    text = _NODES.sub("", _GRAPH_NAMES.sub("", message))
+    if found := _ROOTS.match(text):
+        text = found[1]
+    kept = [
+        line for line in text.splitlines() if not _BESIDE_REASON.match(line)
+    ]
+    words = " ".join(re.sub(r"\[Op:.*", "", " ".join(kept)).split())
+    asserted = _ASSERTION.fullmatch(words)
+    return asserted[1] if asserted else words
 
 
 def _of_system(error: OSError, places: Collection[str]) -> str | None:

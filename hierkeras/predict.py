@@ -5,7 +5,8 @@
     python -m hierkeras.predict --saved_model=runs/digits/serving/2 photo.jpg
 
 Folders are searched for image files. An image that cannot be answered for is
-named on stderr, the others are answered all the same.
+named on stderr, the others are answered all the same. Of an image whose best
+class scores less than --min_score it says `none of these`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from hierkeras.serving.client import answers
 from hierkeras.serving.client.answers import Answer, BadImage
 from hierkeras.training import startup
 from hierkeras.tree.names import printable, shown
+
+NONE = "none of these"
 
 _SERVER = flags.DEFINE_string(
     "server", None, "HOST:PORT of TensorFlow Serving or hierkeras.serve."
@@ -61,6 +64,14 @@ _TOP = flags.DEFINE_integer(
     "as it was exported for, at most.",
     lower_bound=1,
     upper_bound=10**6,
+)
+_MIN_SCORE = define_float(
+    "min_score",
+    0.0,
+    "Least score of an image's best class; below it the image is answered "
+    f"with '{NONE}'.",
+    lower_bound=0.0,
+    upper_bound=1.0,
 )
 
 flags.adopt_module_key_flags(_format_flag)
@@ -179,6 +190,7 @@ def _object(results: _Results) -> dict[str, object]:
                 "scores": answer.scores[:top],
                 "path": answer.path,
                 "version": answer.version,
+                "none_of_these": _is_none(answer),
             }
             for file, answer in results.answers
         ],
@@ -188,9 +200,17 @@ def _object(results: _Results) -> dict[str, object]:
     }
 
 
+def _is_none(answer: Answer) -> bool:
+    """Whether even the best class is too uncertain."""
+    return max(answer.scores, default=0.0) < _MIN_SCORE.value
+
+
 def _table(results: _Results) -> str:
     rows = [("file", "class", "score", "path")]
     for file, answer in results.answers:
+        if _is_none(answer):
+            rows.append((printable(file), NONE, f"{answer.scores[0]:.4f}", "-"))
+            continue
         best = zip(answer.classes, answer.scores, strict=True)
         rows += [
             (printable(file), shown(name), f"{score:.4f}", shown(answer.path))

@@ -1,7 +1,7 @@
-"""Serves the latest exported tree over gRPC, for a laptop and for tests.
+"""Serves the latest exported tree, for a laptop and for tests.
 
     python -m hierkeras.serve --model_base_path=runs/digits/serving \
-        --model_name=digits --port=8500
+        --model_name=digits --port=8500 --rest_api_port=8501
 
 It answers as TensorFlow Serving does, takes its flags, and picks up versions
 that are published while it runs. Ctrl-C, or SIGTERM, ends it after what runs.
@@ -9,6 +9,7 @@ that are published while it runs. Ctrl-C, or SIGTERM, ends it after what runs.
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import sys
@@ -19,6 +20,7 @@ from absl import flags
 from hierkeras import _main
 from hierkeras._errors import UsageError, UserError
 from hierkeras._float_flag import define_float
+from hierkeras.serving.local import base_path
 from hierkeras.training import startup
 
 _MODEL_BASE_PATH = flags.DEFINE_string(
@@ -37,7 +39,14 @@ _HOST = flags.DEFINE_string(
 _PORT = flags.DEFINE_integer(
     "port",
     8500,
-    "Port to listen on; 0: any that is free.",
+    "Port for gRPC; 0: any that is free.",
+    lower_bound=0,
+    upper_bound=65535,
+)
+_REST_PORT = flags.DEFINE_integer(
+    "rest_api_port",
+    0,
+    "Port for REST (HTTP and JSON); 0: it is not offered.",
     lower_bound=0,
     upper_bound=65535,
 )
@@ -51,22 +60,21 @@ _POLL_SECONDS = define_float(
 _MAX_THREADS = flags.DEFINE_integer(
     "grpc_max_threads",
     4 * (os.cpu_count() or 1),
-    "Most requests that run at once.",
+    "Most requests that run at once over gRPC, and as many over REST.",
     lower_bound=1,
     upper_bound=4096,
 )
 _MAX_MESSAGE_MB = flags.DEFINE_integer(
     "max_message_mb",
     64,
-    "Most megabytes (of 2**20 bytes) of a request; a larger one is refused "
-    "before it is read.",
+    "Most megabytes (of 2**20 bytes) of a request; a larger one is refused.",
     lower_bound=1,
     upper_bound=2047,  # what a message of protocol buffers can hold
 )
 
 _GRACE_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
-_NEEDED = ("tensorflow_serving", "grpc_health")
+_NEEDED = ("tensorflow_serving", "grpc_health", "uvicorn")
 
 
 def main() -> None:
@@ -79,8 +87,9 @@ def main() -> None:
     if any(importlib.util.find_spec(name) is None for name in _NEEDED):
         raise UserError(
             "serving needs packages that are not installed; run "
-            "pip install tensorflow-serving-api grpcio-health-checking"
+            "pip install tensorflow-serving-api grpcio-health-checking uvicorn"
         )
+    base_path.check(_MODEL_BASE_PATH.value)
     try:
         _serve()
     except KeyboardInterrupt:
@@ -95,6 +104,9 @@ def _serve() -> None:
     startup.start_tensorflow()
     from hierkeras.serving.local.server import Server
 
+    # What TensorFlow made of itself stays. Searched for garbage time and
+    # again, it makes reading large JSON four times slower.
+    gc.freeze()
     server = Server(
         _MODEL_NAME.value,
         _MODEL_BASE_PATH.value,
@@ -103,10 +115,13 @@ def _serve() -> None:
         _MAX_THREADS.value,
         _say,
         _MAX_MESSAGE_MB.value * 2**20,
+        _REST_PORT.value or None,
     )
     try:
         server.start(_POLL_SECONDS.value)
         _say(f"listening on {_HOST.value}:{server.port}")
+        if server.rest_port:
+            _say(f"REST on http://{_HOST.value}:{server.rest_port}/v1/models/")
         # A wait without end would sleep through a signal that the system
         # hands to another thread: handlers run in this one only.
         never = threading.Event()

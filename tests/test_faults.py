@@ -346,6 +346,49 @@ def photos(tmp_path):
     return root
 
 
+NODE = "{{node cond/Assert}}"
+IN_FUNCTION = "{{function_node cond_true_794}}"
+
+
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        ("It is a sentence.", "It is a sentence."),
+        # As sessions, the C API, eager calls and iterators tell it.
+        (
+            f"{IN_FUNCTION} {IN_FUNCTION} assertion failed: [row 0 is bad]\n"
+            f"\t [[{IN_FUNCTION}{NODE}]]\n\t [[StatefulPartitionedCall_1]]",
+            "row 0 is bad",
+        ),
+        (f"must not be empty\n\t [[{NODE}]]", "must not be empty"),
+        (
+            "Graph execution error:\n\nDetected at node cond/Assert defined at "
+            "(most recent call last):\n<stack traces unavailable>\nassertion "
+            f"failed: [a] [b]\n\t [[{NODE}]] [Op:__inference_4376]",
+            "assertion failed: [a] [b]",
+        ),
+        (
+            f"{IN_FUNCTION} Error in user-defined function passed to "
+            "MapDataset:25 transformation with iterator: Iterator::Root: "
+            f"Unknown format.\n\t [[{NODE}]] [Op:IteratorGetNext] name: ",
+            "Unknown format.",
+        ),
+        ("/a; No such file [Op:ReadFile]", "/a; No such file"),
+        (f"shapes differ [[{NODE}]]", "shapes differ"),
+        ("expected [[1, 2], [3, 4]] here", "expected [[1, 2], [3, 4]] here"),
+        (
+            "2 root error(s) found.\n  (0) INVALID_ARGUMENT: row 1 is bad\n"
+            f"\t [[{NODE}]]\n\t [[a/b/_3]]\n  (1) CANCELLED: row 1 is bad\n"
+            f"\t [[{NODE}]]\n0 successful operations.\n"
+            "0 derived errors ignored.",
+            "row 1 is bad",
+        ),
+    ],
+)
+def test_a_message_of_tensorflow_is_told_without_its_graph(message, sentence):
+    assert _faults.sentence(message) == sentence
+
+
 def test_what_is_no_image_file(photos):
     folder = photos / "train" / "ant"
     (folder / "folder.jpg").mkdir()

@@ -119,6 +119,47 @@ def test_the_table_can_be_read(run_predict, photos, where, saved_model):
     assert starts == {head.index("class")}
 
 
+def test_what_no_class_is_sure_of_is_none_of_these(
+    run_predict, photos, where, saved_model
+):
+    files = [photos / name for name in SORTED]
+    best = [row[0] for row in expected(saved_model, files)["scores"]]
+    limit = sorted(best)[2] - 1e-6  # the third is just sure enough
+    flags = (*where, str(photos), f"--min_score={limit}", "--top=2")
+
+    outcome = run_predict(*flags, "--format=json")
+    assert (outcome.status, outcome.stderr) == (0, "")
+    rows = json.loads(outcome.stdout)["answers"]
+    assert [row["none_of_these"] for row in rows] == [
+        score < limit for score in best
+    ]
+    assert sum(row["none_of_these"] for row in rows) == 2
+    for row, score in zip(rows, best, strict=True):
+        assert len(row["classes"]) == 2
+        assert row["scores"][0] == pytest.approx(score, abs=1e-5)
+
+    table = run_predict(*flags)
+    assert (table.status, table.stderr) == (0, "")
+    head, *lines = table.stdout.splitlines()
+    for file, score in zip(files, best, strict=True):
+        mine = [line for line in lines if line.startswith(f"{file} ")]
+        if score < limit:
+            (line,) = mine
+            assert line.split(maxsplit=1)[1] == (
+                f"none of these  {score:.4f}  -"
+            )
+        else:
+            assert len(mine) == 2
+    starts = {line.find("none of these") for line in lines} - {-1}
+    assert starts == {head.index("class")}
+
+
+def test_without_a_limit_every_image_is_of_a_class(run_predict, photos, where):
+    outcome = run_predict(*where, str(photos), "--format=json")
+    rows = json.loads(outcome.stdout)["answers"]
+    assert {row["none_of_these"] for row in rows} == {False}
+
+
 def test_a_file_is_asked_about_whatever_its_name(run_predict, photos, where):
     (image,) = encoded(1)
     (photos / "upload").write_bytes(image)
@@ -161,6 +202,7 @@ def test_a_bad_image_is_named_and_the_others_answered(
         (["--server=h:1"], 2, "no image given"),
         (["--saved_model=d", "--model=m", "p.jpg"], 2, "--model"),
         (["--server=h:1", "--top=0", "p.jpg"], 2, "--top"),
+        (["--server=h:1", "--min_score=2", "p.jpg"], 2, "--min_score"),
         (["--server=h:1", "no/such.jpg"], 1, "no/such.jpg"),
         (["--saved_model=flags", "tests/conftest.py"], 1, "saved_model.pb"),
         (["--saved_model=flags", "flags"], 1, "folder flags holds no image"),

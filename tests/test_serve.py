@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -21,6 +22,7 @@ from tests.serving.served_tree import (
     encoded,
     publish,
     serving,
+    tag,
     until,
     versions_in,
 )
@@ -71,6 +73,7 @@ def connect(address):
         (["--model_base_path=d", "surplus"], "'surplus'"),
         (["--model_base_path=d", "--port=70000"], "--port"),
         (["--model_base_path=d", "--grpc_max_threads=0"], "max_threads"),
+        (["--model_base_path=d", "--rest_api_port=-1"], "--rest_api_port"),
     ],
 )
 def test_flags_that_make_no_sense_are_refused(run_serve, arguments, named):
@@ -80,23 +83,56 @@ def test_flags_that_make_no_sense_are_refused(run_serve, arguments, named):
 def test_a_package_that_is_missing_is_named(run_serve, monkeypatch):
     monkeypatch.setattr(serve, "_NEEDED", ("no_such_package",))
     run_serve("--model_base_path=d").check_refused(
-        1, "pip install", "grpcio-health-checking"
+        1, "pip install", "grpcio-health-checking", "uvicorn"
     )
 
 
-def test_a_port_in_use_is_named(run_serve, base_path):
+def test_a_version_as_base_path_is_named(run_serve, base_path):
+    version = publish(base_path, 2)
+    run_serve(f"--model_base_path={version}").check_refused(
+        1, "is itself a version", f"--model_base_path={base_path}"
+    )
+
+
+@pytest.mark.parametrize("flag", ["--port", "--rest_api_port"])
+def test_a_port_in_use_is_named(run_serve, base_path, flag):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        outcome = run_serve(f"--model_base_path={base_path}", f"--port={port}")
+        outcome = run_serve(
+            f"--model_base_path={base_path}", "--port=0", f"{flag}={port}"
+        )
     assert outcome.status == 1
     error = outcome.stderr.splitlines()[-1]
     assert error.startswith(f"error: cannot listen on 127.0.0.1:{port}; ")
+    assert f"give another {flag}" in error
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return listening.getsockname()[1]
+
+
+def ask_over_rest(port, image):
+    """What `export/rest_client.py` prints."""
+    return subprocess.run(
+        [
+            *(sys.executable, served_tree.ROOT / "export" / "rest_client.py"),
+            *(f"--server=127.0.0.1:{port}", "--model=animals", image),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
 
 def test_it_says_what_it_does_from_start_to_end(base_path, tmp_path):
     folder = tmp_path / "later"
-    with serving(folder) as server:
+    rest_port = free_port()
+    image = tmp_path / "image.png"
+    image.write_bytes(*encoded(1))
+    with serving(folder, f"--rest_api_port={rest_port}") as server:
         stub = connect(server.address)
+        nothing = ask_over_rest(rest_port, image)
         publish(base_path, 1)
         base_path.rename(folder)
         server.read_until("version 1 is served")
@@ -107,12 +143,25 @@ def test_it_says_what_it_does_from_start_to_end(base_path, tmp_path):
         publish(folder, 3)
         server.read_until("version 3 is served")
         assert ask(stub, encoded(2)) == (3, {3})
+        asked = ask_over_rest(rest_port, image)
         assert server.end(signal.SIGTERM) == 0
-    first, missing, listening, served, *rest = server.said.splitlines()
+    assert nothing.returncode == 1
+    assert nothing.stderr == (
+        "error: 404: Servable not found for request: Latest(animals)\n"
+    )
+    assert asked.returncode == 0, asked.stderr
+    file, name, score, path = asked.stdout.rstrip("\n").split("\t")
+    assert (file, name[:6]) == (str(image), tag(3))
+    assert 0.25 < float(score) < 1
+    assert path.startswith("root/root.")
+    first, missing, listening, over_rest, served, *rest = (
+        server.said.splitlines()
+    )
     assert "for a laptop and for tests" in first
     assert str(folder) in missing
     assert "waiting" in missing
     assert listening == f"listening on {server.address}"
+    assert over_rest == f"REST on http://127.0.0.1:{rest_port}/v1/models/"
     assert served == "version 1 is served"
     broken, newest, stopped = rest
     assert "version 2 does not load; version 1 stays" in broken

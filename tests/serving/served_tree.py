@@ -153,7 +153,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
 
     folder = tmp_path_factory.mktemp("serving")
     publish(folder, 7)
-    running = Server("animals", str(folder), "127.0.0.1", 0, 4, lambda _: None)
+    address = "127.0.0.1", 0
+    running = Server(
+        "animals", str(folder), *address, 4, lambda _: None, rest_port=0
+    )
     running.start(0)
     yield running
     running.stop(0)

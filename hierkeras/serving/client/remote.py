@@ -10,6 +10,7 @@ import grpc
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from hierkeras import _faults
 from hierkeras._errors import UserError
 from hierkeras.serving.client import answers
 from hierkeras.serving.client.answers import BadImage
@@ -96,7 +97,8 @@ class RemoteModel:
 
     def _explained(self, error: grpc.RpcError) -> UserError:
         """What went wrong; raises `BadImage` if it was an image."""
-        code, details = error.code(), error.details() or ""
+        # TensorFlow Serving names nodes of the graph, too.
+        code, details = error.code(), _faults.sentence(error.details() or "")
         if code == grpc.StatusCode.INVALID_ARGUMENT:
             answers.check_bad_image(details)
         if found := _TOO_LARGE.search(details):

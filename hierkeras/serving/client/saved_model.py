@@ -17,6 +17,7 @@ from google.protobuf import (
     message_factory,
 )
 
+from hierkeras import _faults
 from hierkeras._errors import UserError
 from hierkeras.serving.checks import c_api
 from hierkeras.serving.client import answers
@@ -70,7 +71,8 @@ class LocalModel:
             )
         except c_api.CApiError as error:
             answers.check_bad_image(str(error))
-            raise UserError(f"the model failed: {error}") from None
+            told = _faults.sentence(str(error))
+            raise UserError(f"the model failed: {told}") from None
         return answers.to_answers(classes, scores, paths)
 
 

@@ -29,6 +29,7 @@ from tensorflow_serving.apis import (
 
 from hierkeras.serving.checks import warmup
 from hierkeras.serving.graph.signatures import CLASSIFY_METHOD, SERVING_DEFAULT
+from hierkeras.serving.local.errors import ServingError, invalid, type_name
 
 _MAX_WARM_UP_RECORDS = 1000
 _PREDICT_METHODS = (
@@ -36,39 +37,6 @@ _PREDICT_METHODS = (
     CLASSIFY_METHOD,
     "tensorflow/serving/regress",
 )
-
-
-class ServingError(Exception):
-    """A request that is refused.
-
-    Args:
-        code: The status of the answer.
-        message: What is wrong with it.
-    """
-
-    def __init__(self, code: grpc.StatusCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-
-    @classmethod
-    def of(cls, error: Exception) -> ServingError:
-        """What TensorFlow raised, as TensorFlow Serving would tell it."""
-        if isinstance(error, ServingError):
-            return error
-        if isinstance(error, tf.errors.OpError):
-            # Where Python rewrote the message, the original stands behind.
-            behind = error.__context__
-            original = (
-                behind if isinstance(behind, tf.errors.OpError) else error
-            )
-            return cls(_CODES[error.error_code], original.message)
-        damaged = isinstance(error, OSError)  # a graph that cannot be parsed
-        code = grpc.StatusCode.DATA_LOSS if damaged else grpc.StatusCode.UNKNOWN
-        return cls(code, str(error) or repr(error))
-
-
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class Servable:
@@ -129,14 +97,14 @@ class Servable:
         records = tf.data.TFRecordDataset(path).as_numpy_iterator()
         for count, record in enumerate(records):
             if count == _MAX_WARM_UP_RECORDS:
-                raise _invalid(
+                raise invalid(
                     "Number of warmup records exceeds the maximum "
                     f"({_MAX_WARM_UP_RECORDS}) at {path}"
                 )
             try:
                 log = prediction_log_pb2.PredictionLog.FromString(record)
             except DecodeError:
-                raise _invalid(
+                raise invalid(
                     f"Failed to parse warmup record: {record!r} from {path}"
                 ) from None
             self._run_log(log)
@@ -225,17 +193,17 @@ class Servable:
     def _classify_signature(self, spec: model_pb2.ModelSpec) -> SignatureDef:
         name = spec.signature_name or SERVING_DEFAULT
         if name not in self.signatures:
-            raise _invalid(f"No signature was found with the name: {name}")
+            raise invalid(f"No signature was found with the name: {name}")
         signature = self.signatures[name]
         if signature.method_name != CLASSIFY_METHOD:
-            raise _invalid(
+            raise invalid(
                 "Expected classification signature method_name to be "
                 f"{CLASSIFY_METHOD}. Was: {signature.method_name}"
             )
         if len(signature.inputs) != 1:
-            raise _invalid("Expected one input Tensor.")
+            raise invalid("Expected one input Tensor.")
         if len(signature.outputs) not in (1, 2):
-            raise _invalid(
+            raise invalid(
                 "Expected one or two output Tensors, found "
                 f"{len(signature.outputs)}"
             )
@@ -262,7 +230,7 @@ class Servable:
         except tf.errors.OpError as error:
             raise ServingError.of(error) from None
         except ValueError as error:  # a shape that the input cannot have
-            raise _invalid(str(error)) from None
+            raise invalid(str(error)) from None
 
 
 def _feeds(
@@ -270,7 +238,7 @@ def _feeds(
 ) -> dict[str, np.ndarray]:
     """The inputs of a Predict request by tensor name."""
     if set(given) != set(signature.inputs):
-        raise _invalid(
+        raise invalid(
             f"input size does not match signature: {len(given)}!="
             f"{len(signature.inputs)} len({_set(given)}) != "
             f"len({_set(signature.inputs)}). Sent extra: "
@@ -281,12 +249,18 @@ def _feeds(
     for number, (alias, info) in enumerate(sorted(signature.inputs.items())):
         try:
             value = tf.make_ndarray(given[alias])
-        except (TypeError, ValueError, KeyError):
-            raise _invalid(f"tensor parsing error: {alias}") from None
+        except (TypeError, ValueError, KeyError, OverflowError):
+            raise invalid(f"tensor parsing error: {alias}") from None
         if given[alias].dtype != info.dtype:
-            raise _invalid(
-                f"Expects arg[{number}] to be {_type(info.dtype)} but "
-                f"{_type(given[alias].dtype)} is provided"
+            raise invalid(
+                f"Expects arg[{number}] to be {type_name(info.dtype)} but "
+                f"{type_name(given[alias].dtype)} is provided"
+            )
+        shape = tf.TensorShape(info.tensor_shape)
+        if not shape.is_compatible_with(value.shape):
+            raise invalid(
+                f"input {alias} has shape {tf.TensorShape(value.shape)}; the "
+                f"signature takes {shape}"
             )
         feeds[info.name] = value
     return feeds
@@ -296,12 +270,12 @@ def _wanted(signature: SignatureDef, only: Sequence[str]) -> list[str]:
     """The outputs that a Predict request asks for."""
     for position, alias in enumerate(only):
         if alias not in signature.outputs:
-            raise _invalid(
+            raise invalid(
                 f"output tensor alias not found in signature: {alias} Outputs "
                 f"expected to be in the set {_set(signature.outputs)}."
             )
         if alias in only[:position]:
-            raise _invalid(f"duplicate output tensor alias: {alias}")
+            raise invalid(f"duplicate output tensor alias: {alias}")
     return list(only) or sorted(signature.outputs)
 
 
@@ -337,7 +311,7 @@ def _examples(given: input_pb2.Input) -> np.ndarray:
             for example in given.example_list.examples
         ]
     if not examples:
-        raise _invalid("Input is empty.")
+        raise invalid("Input is empty.")
     return np.array(examples, object)
 
 
@@ -347,24 +321,24 @@ def _check_classifications(
     expected: dict[str, Any] = {"classes": object, "scores": np.float32}
     for alias, value in outputs.items():
         if value.ndim != 2:
-            raise _invalid(
+            raise invalid(
                 "Expected Tensor shape: [batch_size num_classes] but got "
                 f"{list(value.shape)}"
             )
         if value.dtype != expected[alias]:
-            raise _invalid(
+            raise invalid(
                 f"Expected {alias} Tensor of "
                 f"{'DT_STRING' if alias == 'classes' else 'DT_FLOAT'}. "
                 f"Got: {value.dtype}"
             )
         if len(value) != count:
-            raise _invalid(
+            raise invalid(
                 f"Expected {alias} output batch size of {count}. "
                 f"Got: {len(value)}"
             )
     widths = [value.shape[1] for value in outputs.values()]
     if len(set(widths)) > 1:
-        raise _invalid(
+        raise invalid(
             "Tensors class and score should match in dim_size(1). Got "
             f"{widths[0]} vs. {widths[1]}"
         )
@@ -385,20 +359,8 @@ def _add_classifications(
                 one.score = outputs["scores"][row, column]
 
 
-def _type(number: int) -> str:
-    """The name of a DataType as TensorFlow's C++ writes it."""
-    try:
-        return types_pb2.DataType.Name(number).removeprefix("DT_").lower()
-    except ValueError:
-        return f"unknown type {number}"
-
-
 def _set(names: Any) -> str:
     return f"{{{','.join(sorted(names))}}}"
-
-
-def _invalid(message: str) -> ServingError:
-    return ServingError(grpc.StatusCode.INVALID_ARGUMENT, message)
 
 
 def _unfit(message: str) -> ServingError:

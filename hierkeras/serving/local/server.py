@@ -1,7 +1,8 @@
-"""A gRPC server for the versions of one model: for a laptop and for tests."""
+"""Serves the versions of one model: for a laptop and for tests."""
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
 from concurrent import futures
@@ -14,6 +15,9 @@ from tensorflow_serving.apis import (
 )
 
 from hierkeras._errors import UserError
+from hierkeras.serving.local.model import ServedModel
+from hierkeras.serving.local.rest_api import RestApi
+from hierkeras.serving.local.rest_server import RestServer
 from hierkeras.serving.local.services import ModelService, PredictionService
 from hierkeras.serving.local.versions import Versions
 
@@ -30,16 +34,17 @@ _SERVICES = (
 
 
 class Server:
-    """Serves the latest version of a model.
+    """Serves the latest version of a model, over gRPC and maybe over REST.
 
     Args:
         name: The model's name in requests.
         base_path: Folder of its versions.
         host: Address to listen on.
         port: Port to listen on; 0: any that is free.
-        num_threads: Most requests that run at once.
+        num_threads: Most requests that run at once over each of them.
         say: Is told, a line at a time, what happens.
         max_message_bytes: Most bytes of a request.
+        rest_port: Port for REST; 0: any that is free; None: there is no REST.
 
     Raises:
         UserError: If it cannot listen there.
@@ -54,6 +59,7 @@ class Server:
         num_threads: int,
         say: Callable[[str], None],
         max_message_bytes: int = _MAX_MESSAGE_BYTES,
+        rest_port: int | None = None,
     ) -> None:
         self._server = grpc.server(
             futures.ThreadPoolExecutor(num_threads),
@@ -68,13 +74,16 @@ class Server:
         self.versions = Versions(base_path, say, self._set_health)
         self._health = health.HealthServicer()
         self._set_health(False)
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionService(name, self.versions), self._server
-        )
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-            ModelService(name, self.versions), self._server
-        )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        model = ServedModel(name, self.versions)
+        self._add_services(model)
+        self.rest_port: int | None = None
+        self._rest: RestServer | None = None
+        if rest_port is not None:
+            listener = _listening(host, rest_port)
+            self.rest_port = listener.getsockname()[1]
+            self._rest = RestServer(
+                RestApi(model), listener, num_threads, max_message_bytes
+            )
         self._stopping = threading.Event()
         self._polling: threading.Thread | None = None
 
@@ -86,6 +95,8 @@ class Server:
         """
         self.versions.poll()
         self._server.start()
+        if self._rest is not None:
+            self._rest.start()
         if poll_seconds:
             # Does not keep the process: a version may take long to load.
             self._polling = threading.Thread(
@@ -101,11 +112,24 @@ class Server:
         """
         self._stopping.set()
         self._health.enter_graceful_shutdown()
+        if self._rest is not None:
+            self._rest.begin_stop(grace_seconds)
         # gRPC waits for connections, too; whoever keeps one must not keep us.
         self._server.stop(grace_seconds).wait(grace_seconds + _CLOSING_SECONDS)
+        if self._rest is not None:
+            self._rest.wait(grace_seconds + _CLOSING_SECONDS)
         if self._polling is not None:
             self._polling.join(grace_seconds)
         self.versions.close()
+
+    def _add_services(self, model: ServedModel) -> None:
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+            PredictionService(model), self._server
+        )
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(
+            ModelService(model), self._server
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
     def _listen(self, address: str) -> int:
         try:
@@ -128,3 +152,25 @@ class Server:
         )
         for service in _SERVICES:
             self._health.set(service, status)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that clients can connect to, and then wait."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host.removeprefix("[").removesuffix("]"),
+            port,
+            type=socket.SOCK_STREAM,
+        )[0]
+        # With its protocol, or asyncio does not see that it is TCP, and lets
+        # answers wait for acknowledgements (40 ms each).
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()
+        return listener
+    except (OSError, ValueError):
+        raise UserError(
+            f"cannot listen on {host}:{port}; is another server running "
+            "there? give another --rest_api_port"
+        ) from None

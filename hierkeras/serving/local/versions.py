@@ -21,9 +21,9 @@ from collections.abc import Callable, Iterator
 from etils import epath
 from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
 
-from hierkeras.serving.local.servable import Servable, ServingError
-
-_LARGEST = 2**63 - 1
+from hierkeras.serving.local.base_path import find
+from hierkeras.serving.local.errors import ServingError
+from hierkeras.serving.local.servable import Servable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,22 +197,3 @@ class Versions:
     ) -> None:
         with self._lock:
             self._statuses[number] = Status(state, error)
-
-
-def find(base_path: epath.Path) -> dict[int, str]:
-    """The versions below a base path, by number.
-
-    Args:
-        base_path: The folder.
-
-    Raises:
-        OSError: If there is no such folder, or it cannot be read.
-    """
-    return {
-        int(entry.name): str(entry)
-        for entry in base_path.iterdir()
-        if entry.name.isascii()
-        and entry.name.isdigit()
-        and int(entry.name) <= _LARGEST
-        and entry.is_dir()
-    }

@@ -43,10 +43,30 @@ def test_a_port_is_not_shared(server, base_path):
         Server("animals", str(base_path), "127.0.0.1", server.port, 1, print)
 
 
-@pytest.mark.parametrize("host", ["nonsense host", "é", "1.2.3", "[::", ""])
-def test_a_host_that_is_none_is_an_error(base_path, host):
+def test_rest_is_offered_only_if_it_is_asked_for(base_path):
+    server = Server("animals", str(base_path), "127.0.0.1", 0, 1, print)
+    assert server.rest_port is None
+    server.stop(0)
+
+
+def test_rest_shares_no_port_with_grpc(server, base_path):
+    for port in server.rest_port, server.port:
+        address = "127.0.0.1", 0
+        with pytest.raises(UserError, match="another --rest_api_port"):
+            Server(
+                "animals", str(base_path), *address, 1, print, rest_port=port
+            )
+
+
+@pytest.mark.parametrize("rest_port", [None, 0])
+@pytest.mark.parametrize(
+    "host", ["nonsense host", "é", "1.2.3", "[::", "", "\0", "[::1]"]
+)
+def test_a_host_that_is_none_is_an_error(base_path, host, rest_port):
     try:
-        made = Server("animals", str(base_path), host, 0, 1, print)
+        made = Server(
+            "animals", str(base_path), host, 0, 1, print, rest_port=rest_port
+        )
     except UserError as error:
         assert "cannot listen on" in str(error)
     else:
