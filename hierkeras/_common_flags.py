@@ -10,9 +10,9 @@ WORKDIR = _workdir_flag.WORKDIR
 DATASET = flags.DEFINE_string(
     "dataset",
     None,
-    "Images: digits; folder:PATH, of class folders, nested to --class_depth; "
-    "csv:FILE, with --path_column, --label_column, --split_column, "
-    "--group_column (names, or numbers from 0) and --label_names=FILE; "
+    "Images: digits; folder:PATH, of class folders, to any depth (flag "
+    "class_depth); csv:FILE (flags path_column, label_column, split_column, group_column, "
+    "names or numbers from 0, and label_names, a file); "
     "tfds:NAME; npz:FILE. A work directory remembers its own.",
 )
 FORMAT = _format_flag.FORMAT

@@ -73,12 +73,16 @@ def open_context(store: Store, generation: Generation) -> Context:
         )
     )
     remembered.check_classes(generation, context.source, str(store.root))
-    _tell(generation, context)
     return context
 
 
-def _tell(generation: Generation, context: Context) -> None:
-    """Says which data it is, and how they differ from those of the tree."""
+def tell(generation: Generation, context: Context) -> None:
+    """Says which data it is, and how they differ from those of the tree.
+
+    Args:
+        generation: The tree.
+        context: As `open_context` gave it.
+    """
     found = changes.find_changes(generation, context)
     for line in [*told.lines(context.source), *summary.change_lines(found)]:
         print(line, file=sys.stderr)

@@ -157,7 +157,6 @@ def pending_batches(
     for batch in batches:
         check_enough(source.catalogue, batch)
     # The first step makes a single leaf, which nothing divides.
-    _tell_rest(source, batches, known)
     dividing = batches if latest else batches[1:]
     if dividing and growth.increments != "flat":
         total = len(known) + sum(len(batch) for batch in batches)
@@ -168,6 +167,7 @@ def pending_batches(
                 f"least {least} classes, two in each. Received: {total} "
                 "classes; ask for fewer superclasses, or --growth=flat"
             )
+    _tell_rest(source, batches, known)
     return batches
 
 

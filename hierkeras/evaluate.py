@@ -54,6 +54,7 @@ def main() -> None:
         routing,
         _SPLIT.value,
     )
+    _generation_flag.tell(generation, context)
     if _common_flags.FORMAT.value == "json":
         print(json.dumps(dataclasses.asdict(evaluated), indent=1))
     else:

@@ -69,6 +69,7 @@ def main() -> None:
             Predictor(context),
             _export_flags.export_config(recipe, _FORCE.value),
         )
+    _generation_flag.tell(generation, context)
     _print(dataclasses.asdict(exported), exporting.line(exported))
 
 

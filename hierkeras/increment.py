@@ -250,12 +250,12 @@ def _grow_and_export(run: _Run, report: _increment_report.Report) -> None:
 
 def _grow(run: _Run, predictor: Predictor) -> list[Generation]:
     from hierkeras.analysis import step_summary
+    from hierkeras.training import strategy
 
     source = run.context.source
     if source.keep:
         run.store.keep_contents(source.keep())
-    for line in [*told.lines(source), *_how(run.composed)]:
-        print(line, file=sys.stderr)
+    strategy.choose_strategy(run.context.config.runtime.devices)  # or refuse
     executor = _machine_flags.executor()
     workshop = steps.Workshop(
         run.context,
@@ -263,6 +263,7 @@ def _grow(run: _Run, predictor: Predictor) -> list[Generation]:
         executor,
         predictor,
         _stream_flags.MAX_BAD_IMAGES.value,
+        (*told.lines(source), *_how(run.composed)),
     )
     done = []
     try:

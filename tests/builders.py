@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +92,14 @@ def open_context(
 def less(context: Context, split: str, name: str, count: int) -> Context:
     """A context without the first images of a class in a split."""
     rows = context.catalogue.indices(split, [name])[:count]
-    return context.without(context.catalogue.keys[rows].tolist())
+    return without(context, context.catalogue.keys[rows].tolist())
+
+
+def without(context: Context, keys: Iterable[str]) -> Context:
+    """A context without images of some keys, as if none could be read."""
+    every = context.source.catalogue.keys.tolist()
+    digest = context.source.catalogue.digest
+    return context.without({key: digest(every.index(key)) for key in keys})
 
 
 def workshop(context: Context, made_by: Recipe, **fields: Any) -> Workshop:
@@ -144,7 +151,7 @@ def step(new_classes: Sequence[str] = (), **fields: Any) -> Step:
         "decisions": (),
         "jobs": (),
         "scratch": None,
-        "unreadable_images": (),
+        "unreadable_images": {},
         "old_error_before": None,
         "old_error_after": None,
         "error_after": 0.5,

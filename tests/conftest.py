@@ -202,7 +202,9 @@ def photo_tree(run_main, tmp_path_factory) -> GrownTree:
     root = tmp_path_factory.mktemp("photos")
     for seed, name in enumerate(("bee", "ant")):
         write_images(root / "images" / name, range(8), seed)
-    (root / "images" / "bee" / "broken.png").write_bytes(b"no image")
+    (root / "images" / "bee" / "broken.png").write_bytes(
+        b"\x89PNG\r\n\x1a\nbroken"
+    )
     flags = (
         f"--dataset=folder:{root / 'images'}",
         "--image_size=8",

@@ -16,7 +16,6 @@ import pytest
 
 from hierkeras import _faults
 from hierkeras._errors import UserError
-from hierkeras.data.images import Images
 from hierkeras.data.registry import open_source
 from hierkeras.data.source import DataConfig
 from hierkeras.training import executors
@@ -48,7 +47,7 @@ root = pathlib.Path(sys.argv[1])
 mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(root)]
 subprocess.run(mount, check=True)
 store = Store(root / "workdir")
-step = Step(("a",), (), (), None, (), None, None, 0.5, 1.0)
+step = Step(("a",), (), (), None, {}, None, None, 0.5, 1.0)
 first = Generation(1, {}, Tree(Leaf("root", ("a",), "0" * 16)), step, None)
 second = msgspec.structs.replace(first, number=2, parent=1)
 
@@ -321,9 +320,11 @@ def test_errors_of_tensorflow(tmp_path):
     full = told(lambda: tf.io.write_file("/dev/full", "x" * 100_000))
     assert full.startswith(f"/dev/full: {FULL}; free space")
     assert "out of memory" in told(lambda: tf.zeros([1 << 46]))
-    assert "can no longer be decoded (Unknown image file format" in told(
+    assert "can no longer be decoded (Invalid PNG" in told(
         lambda: list(
-            tf.data.Dataset.from_tensors(b"no image").map(tf.io.decode_image)
+            tf.data.Dataset.from_tensors(b"\x89PNG\r\n\x1a\nbroken").map(
+                tf.io.decode_image
+            )
         )
     )
     # A fault of ours, also where an image is at the heart of it.
@@ -336,13 +337,13 @@ def photos(tmp_path):
     from PIL import Image
 
     root = tmp_path / "photos"
-    for name in ("ant", "bee"):
-        (root / "train" / name).mkdir(parents=True)
-        (root / "val" / name).mkdir(parents=True)
+    for place in ("train/ant", "train/bee", "val/ant", "val/bee"):
+        (root / place).mkdir(parents=True)
         for number in range(6):
-            image = Image.new("RGB", (8, 8), (number, 9, 9))
-            image.save(root / "train" / name / f"{number}.png")
-            image.save(root / "val" / name / f"{number}.png")
+            image = Image.new(
+                "RGB", (8, 8), (number, len(place), ord(place[-3]))
+            )
+            image.save(root / place / f"{number}.png")
     return root
 
 
@@ -389,6 +390,9 @@ def test_a_message_of_tensorflow_is_told_without_its_graph(message, sentence):
     assert _faults.sentence(message) == sentence
 
 
+DANGLING, LOOP = "train/ant/dangling.jpg", "train/ant/loop.jpg"
+
+
 def test_what_is_no_image_file(photos):
     folder = photos / "train" / "ant"
     (folder / "folder.jpg").mkdir()
@@ -398,14 +402,13 @@ def test_what_is_no_image_file(photos):
     (folder / "loop.jpg").symlink_to("loop.jpg")
 
     source = open_source(DataConfig(f"folder:{photos}"))
-    keys = source.catalogue.keys
-    bad = Images(source, 8).prepare(np.arange(len(keys)))
 
-    assert len(keys) == 26
-    assert [(image.key, image.reason.split("; ")[1]) for image in bad] == [
-        ("train/ant/dangling.jpg", "No such file or directory"),
-        ("train/ant/loop.jpg", "Too many levels of symbolic links"),
-    ]
+    assert len(source.catalogue.keys) == 24
+    assert {(one.why, one.example) for one in source.left_out} == {
+        ("that cannot be read (No such file or directory)", DANGLING),
+        ("that cannot be read (Too many levels of symbolic links)", LOOP),
+        ("no files but pipes or devices", "train/ant/pipe.jpg"),
+    }
 
 
 def open_training(photos, workdir, cache):
@@ -454,7 +457,7 @@ def test_images_that_vanish_while_they_are_trained_on(photos, tmp_path):
         UserError, match=rf"job \w+ \(root first\): .*{name}: No such file"
     ):
         train(spec, context)
-    (photos / name).write_bytes(b"no image")
+    (photos / name).write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     with pytest.raises(UserError, match=rf"{name} can no longer be decoded"):
         train(spec, context)
     assert not context.store.has_job(spec.job)

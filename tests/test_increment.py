@@ -24,7 +24,9 @@ def test_digits_grow_in_two_steps(digits_tree):
     assert tree.classes == tuple("0123456789")
     assert tree.depth == 2
     progress, result = digits_tree.outcome.stderr, digits_tree.outcome.stdout
-    assert progress.startswith("chosen for 1,559 training images of")
+    data, chosen, *_ = progress.splitlines()
+    assert data.startswith("data digits: 1,797 images of 10 classes (1,559")
+    assert chosen.startswith("chosen for 1,559 training images of")
     assert "[root first] epoch 2/2: loss" in progress
     assert "generation 2: 4 new classes, validation error" in result
     assert "root received 6, 7, 8, 9: clone" in result
@@ -64,7 +66,10 @@ def test_run_again_it_trains_nothing_and_says_so(
 def test_a_work_directory_remembers_its_data_set(digits_tree, run_main):
     workdir = f"--workdir={digits_tree.workdir}"
     outcome = run_main(increment, workdir, "--format=json")
-    assert json.loads(outcome.stdout) == {
+    told = json.loads(outcome.stdout)
+    images = {"train": 1559, "validation": 83, "test": 155}
+    assert told.pop("data")["images"] == images
+    assert told == {
         "message": "nothing new: the tree knows every class asked for",
         "generation": 2,
         "steps": [],
@@ -123,8 +128,8 @@ def test_too_many_unreadable_images_end_the_step(
 @pytest.mark.parametrize(
     ("arguments", "status", "named"),
     [
-        (["--dataset=folder:no/such"], 1, ["'no/such'", "--dataset"]),
-        (["--dataset=npz:no.npz"], 1, ["'no.npz'", "--dataset"]),
+        (["--dataset=folder:no/such"], 1, ["no/such'", "--dataset"]),
+        (["--dataset=npz:no.npz"], 1, ["no.npz'", "--dataset"]),
         (["--dataset=zip:x"], 2, ["'zip:x'", "digits, folder:PATH"]),
         ([], 2, ["--dataset", "folder:PATH"]),
         ([*DIGITS, "--backbone=vgg"], 2, ["'vgg'", "small_cnn, small_"]),

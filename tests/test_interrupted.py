@@ -56,13 +56,13 @@ def interrupt(workdir, number, after, *flags):
     return told
 
 
+BEGINNINGS = ("[", "generation", "data digits", "chosen for ", "TensorBoard")
+
+
 def check_told(told):
     *progress, last = told
     assert last.startswith("error: interrupted; run the same command again")
-    assert all(
-        line.startswith(("[", "generation", "chosen for ", "TensorBoard"))
-        for line in progress
-    ), told
+    assert all(line.startswith(BEGINNINGS) for line in progress), told
 
 
 def test_sigterm_ends_a_training_and_keeps_what_it_did(tmp_path):

@@ -49,6 +49,7 @@ ALL_FLAGS = {
         "file_system_poll_wait_seconds",
         "grpc_max_threads",
         "max_message_mb",
+        "rest_api_port",
     },
     "predict": {
         "server",
@@ -57,6 +58,7 @@ ALL_FLAGS = {
         "timeout_seconds",
         "images_per_request",
         "top",
+        "min_score",
         "format",
     },
 }

@@ -42,7 +42,10 @@ class Plants:
 
     def settings(self, number):
         file = self.store.generations / f"{number:06d}.json"
-        return json.loads(file.read_text())["settings"]
+        settings = json.loads(file.read_text())["settings"]
+        # Each test has a work directory of its own.
+        assert settings["data"].pop("from_workdir").endswith("images")
+        return settings
 
     def specs(self, number):
         """What was asked of the jobs of a step."""

@@ -230,13 +230,13 @@ def test_an_unreadable_image_whose_name_is_no_utf_8_is_named(
 ):
     from PIL import Image
 
-    folder = tmp_path / "images" / "bee"
-    folder.mkdir(parents=True)
-    for number in range(8):
-        Image.new("RGB", (8, 8)).save(folder / f"{number}.png")
+    for number in range(16):
+        folder = tmp_path / "images" / ("ant" if number % 2 else "bee")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), number).save(folder / f"{number}.png")
     try:
         with open(os.path.join(os.fsencode(folder), b"\xff.png"), "wb") as file:
-            file.write(b"no image")
+            file.write(b"\x89PNG\r\n\x1a\nbroken")
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
     outcome = run_main(
@@ -247,7 +247,7 @@ def test_an_unreadable_image_whose_name_is_no_utf_8_is_named(
     )
     assert outcome.status == 1
     error = outcome.stderr.splitlines()[-1]
-    assert error.startswith("error: image 'bee/\\udcff.png' cannot be read")
+    assert error.startswith("error: image 'ant/\\udcff.png' cannot be read")
 
 
 def test_the_server_is_for_this_machine_unless_told_otherwise():

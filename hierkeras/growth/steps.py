@@ -58,6 +58,7 @@ class Workshop:
         executor: Where jobs run.
         predictor: Runs models of the work directory.
         max_bad_images: Most unreadable images of a step's new classes.
+        opening: What is said before the first step trains.
     """
 
     context: Context
@@ -65,6 +66,7 @@ class Workshop:
     executor: Executor
     predictor: Predictor
     max_bad_images: int = 100
+    opening: tuple[str, ...] = ()
 
     @property
     def recipe(self) -> Recipe:
@@ -120,6 +122,7 @@ def grow(
             images of a class, or a job fails. Finished jobs stay.
     """
     # A step without new classes relearns.
+    opening = list(workshop.opening)
     for new_classes in (*batches, *([()] if relearns else [])):
         start = time.monotonic()
         arrived = _arrived(new_classes, workshop)
@@ -127,8 +130,9 @@ def grow(
             arrived.changes, workshop.recipe.growth
         ):
             return
-        for line in summary.duplicate_lines(arrived.duplicates):
+        for line in [*opening, *summary.duplicate_lines(arrived.duplicates)]:
             print(line, file=sys.stderr, flush=True)
+        opening = []
         tree, step = interruption.run(_step(arrived, workshop))
         store = arrived.context.store
         made = _generation(tree, step, arrived, workshop)

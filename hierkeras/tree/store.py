@@ -33,6 +33,8 @@ from hierkeras.tree import atomic, generation
 
 # Of a generation's number: what Python and file systems take with ease.
 _MAX_DIGITS = 18
+# What is in a work directory that holds nothing.
+_NOTHING = {"LOCK", "contents"}
 
 
 class Store:
@@ -256,7 +258,9 @@ class Store:
             # On a disk that fails, it is the first error that counts.
             with contextlib.suppress(OSError):
                 self._holder.unlink(missing_ok=True)
-                if is_new and [p.name for p in self.root.iterdir()] == ["LOCK"]:
+                if is_new and not (
+                    {path.name for path in self.root.iterdir()} - _NOTHING
+                ):
                     self.root.rmtree()
             lock.release()
 

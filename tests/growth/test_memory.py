@@ -112,7 +112,7 @@ def test_what_is_forgotten_is_no_change_and_what_is_kept_is(trained, predictor):
     assert set(made.step.remaining) == {n.job for n in tree.nodes()}
     learnt = made.step.learnt["5"].images
     assert learnt == 4 + len(context.catalogue.indices("validation", ["5"]))
-    changes = find_changes(made, left.without([exemplars["5"][1]]))
+    changes = find_changes(made, builders.without(left, [exemplars["5"][1]]))
     assert [dataclasses.astuple(c) for c in changes.classes] == [
         ("5", learnt, learnt - 1)
     ]
@@ -128,7 +128,7 @@ def test_relearning_trains_on_exemplars_and_then_finds_nothing(
         context, tree, choose_exemplars(tree.leaves, 4, context, predictor)
     )
     kept = first.step.exemplars
-    left = left.without([kept["5"][1]])
+    left = builders.without(left, [kept["5"][1]])
     recipe = builders.recipe(max_epochs=0, refine_branches="none")
     growing = grower(left, recipe, InlineExecutor(), predictor)
     changes = find_changes(first, left)

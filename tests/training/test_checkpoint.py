@@ -252,6 +252,6 @@ def test_publishing_leaves_no_checkpoints(tmp_path):
     store = Store(tmp_path)
     store.checkpoints.mkdir()
     store.checkpoint("0123").write_bytes(b"of a job with other flags")
-    step = Step(("a",), (), (), None, (), None, None, 0.5, 1.0)
+    step = Step(("a",), (), (), None, {}, None, None, 0.5, 1.0)
     store.publish(Generation(1, {}, Tree(Leaf("root", ("a",), "4567")), step))
     assert not store.checkpoints.exists()

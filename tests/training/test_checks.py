@@ -38,7 +38,7 @@ def generation(number, job, classes):
         decisions=(decision,),
         jobs=(JobUse(job, "root first", 10, False),),
         scratch=None,
-        unreadable_images=(),
+        unreadable_images={},
         old_error_before=None,
         old_error_after=None,
         error_after=0.5,

@@ -56,7 +56,9 @@ def run(images, model, validation_labels, **recipe):
         (indices, labels),
     )
     run = Run("root", 0, Runtime(progress="none"))
-    return fit(Objective(model), Training(**recipe), examples, run).history
+    return fit(
+        Objective(model), Training(augment="none", **recipe), examples, run
+    ).history
 
 
 def test_an_epoch_of_cosine_is_a_pass_over_the_images():

@@ -47,7 +47,7 @@ def generation(number: int, parent: int | None = None) -> Generation:
         decisions=(),
         jobs=(),
         scratch=None,
-        unreadable_images=(),
+        unreadable_images={},
         old_error_before=None,
         old_error_after=None,
         # With another last digit it would be the same number.

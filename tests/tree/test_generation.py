@@ -43,7 +43,7 @@ STEP = Step(
     ),
     jobs=(JobUse("job1", "root flat", 1280, False),),
     scratch=None,
-    unreadable_images=("train/fox/ü.jpg",),
+    unreadable_images={"train/fox/ü.jpg": "af01"},
     old_error_before=0.1,
     old_error_after=1 / 3,
     error_after=0.05,

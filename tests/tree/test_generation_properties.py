@@ -77,7 +77,7 @@ def generations(draw):
         decisions=(decision,),
         jobs=tuple(draw(st.lists(uses, max_size=2))),
         scratch=draw(st.none() | uses),
-        unreadable_images=tuple(draw(st.lists(NAMES, max_size=2))),
+        unreadable_images=draw(st.dictionaries(NAMES, NAMES, max_size=2)),
         old_error_before=draw(st.none() | ERRORS),
         old_error_after=draw(st.none() | ERRORS),
         error_after=draw(ERRORS),

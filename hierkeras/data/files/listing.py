@@ -112,7 +112,7 @@ def _entries(
                 is_empty = False
                 path = f"{folder}/{entry.name}" if folder else entry.name
                 because = why or _why_not(entry.name)
-                if not entry.is_dir():
+                if not _is_folder(entry):
                     if because:
                         left_out.add(because, path)
                     else:
@@ -130,6 +130,13 @@ def _why_not(name: str) -> str | None:
     if system := whose_debris(name):
         return f"debris of {system}"
     return "hidden" if name.startswith(".") else None
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
