@@ -68,18 +68,15 @@ def _divides(
 ) -> bool:
     """Whether a table has no labels but such that differ within folders."""
     try:
-        rows = table.read(file).rows
+        read = table.read(file)
     except (OSError, UnicodeError, csv.Error, UserError):
         return False  # it is no table
-    rows = rows[:: -(-len(rows) // _LOOKED_AT)]
-    columns = [
-        [row[place] if place < len(row) else "" for row in rows]
-        for place in range(len(rows[0]))
-    ]
+    rows = slice(None, None, -(-len(read.columns[0]) // _LOOKED_AT))
+    columns = [column[rows] for column in read.columns]
     class_of = _classes({_stem(x) for c in columns for x in c}, paths, labels)
     listed = [[class_of.get(_stem(cell)) for cell in c] for c in columns]
     best = max(range(len(columns)), key=lambda p: _number(listed[p]))
-    if 2 * _number(listed[best]) < len(rows):
+    if 2 * _number(listed[best]) < len(columns[0]):
         return False  # it lists other things
     others = [c for place, c in enumerate(columns) if place != best]
     agree = [

@@ -272,10 +272,11 @@ def _places(
     groups: npt.NDArray[np.object_] | None,
 ) -> npt.NDArray[np.float64]:
     """Each image's place in [0, 1): its group's, or that of its content."""
-    if groups is not None:
-        return splits.places(groups)
-    words: npt.NDArray[np.uint64] = digests.view(">u8")[:, 0]
-    return words / 2.0**64
+    words = digests.view(">u8")[:, 0]
+    of_content: npt.NDArray[np.float64] = words / 2.0**64
+    if groups is None:
+        return of_content
+    return np.where(groups == "", of_content, splits.places(groups))
 
 
 def _thumbnail(file: pathlib.Path, side: int) -> npt.NDArray[np.uint8] | None:
