@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -141,7 +141,14 @@ class Catalogue:
         Raises:
             UserError: if the source has no class of one of the names.
         """
-        return _hash(itertools.chain.from_iterable(self._learnt(classes)))
+        # All lines in order, of which few are in memory at a time.
+        names = sorted(classes)
+        return _hash(
+            itertools.chain(
+                map(_class_line, names),
+                itertools.chain.from_iterable(self._learnt(names)),
+            )
+        )
 
     def class_fingerprints(
         self, classes: Sequence[str]
@@ -159,7 +166,7 @@ class Catalogue:
             UserError: if the source has no class of one of the names.
         """
         return {
-            name: (len(lines) - 1, _hash(lines))
+            name: (len(lines), _hash([_class_line(name), *lines]))
             for name, lines in zip(classes, self._learnt(classes), strict=True)
         }
 
@@ -170,7 +177,7 @@ class Catalogue:
             index: its position.
         """
         digest = self.digests[index]
-        return digest.decode() if isinstance(digest, bytes) else str(digest)
+        return digest.tobytes().hex() if digest.dtype.kind == "V" else str(digest)
 
     def excluding(self, indices: npt.NDArray[np.int64]) -> Catalogue:
         """Returns a catalogue in which some examples belong to no split.
@@ -224,20 +231,22 @@ class Catalogue:
             ),
         )
 
-    def _learnt(self, classes: Sequence[str]) -> list[list[str]]:
-        """Returns what `fingerprint` covers of each class: name, examples."""
+    def _learnt(self, classes: Sequence[str]) -> Iterator[list[str]]:
+        """Yields what `fingerprint` covers of each class's examples, sorted."""
         positions = self._positions(classes)
         learnt = np.isin(
             self.splits, [SPLITS.index("train"), SPLITS.index("validation")]
         )
-        lines = [[f"class\0{name}"] for name in classes]
-        for i in np.flatnonzero((positions >= 0) & learnt):
-            position = positions[i]
-            lines[position].append(
-                f"example\0{classes[position]}\0{self.splits[i]}"
-                f"\0{self.digests[i]}"
+        rows = np.flatnonzero((positions >= 0) & learnt)
+        rows = rows[np.argsort(positions[rows], kind="stable")]
+        starts = np.searchsorted(positions[rows], np.arange(len(classes) + 1))
+        for name, (start, stop) in zip(
+            classes, itertools.pairwise(starts), strict=True
+        ):
+            yield sorted(
+                f"example\0{name}\0{self.splits[i]}\0{self.digest(i)}"
+                for i in rows[start:stop]
             )
-        return lines
 
     def _positions(self, classes: Sequence[str]) -> npt.NDArray[np.int32]:
         """Returns every example's position in `classes`, -1 where none."""
@@ -254,7 +263,14 @@ class Catalogue:
         return table[self.labels]
 
 
+def _class_line(name: str) -> str:
+    return f"class\0{name}"
+
+
 def _hash(lines: Iterable[str]) -> str:
-    # "\0" cannot occur in a file name; "\0\0" ends a line.
-    text = "\0\0".join(sorted(lines))
-    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+    found = hashlib.sha256()
+    for number, line in enumerate(lines):
+        # "\0" cannot occur in a file name; "\0\0" ends a line.
+        text = f"\0\0{line}" if number else line
+        found.update(text.encode(errors="surrogateescape"))
+    return found.hexdigest()

@@ -1,7 +1,8 @@
 """A file that lists images and their classes, line by line.
 
-path,label                   with a header or without, whatever the delimiter
-train.txt beside val.txt     the files of a name are the splits
+path,label                        with a header or without, any delimiter
+train.txt beside val.txt          files called as splits are the splits
+train/metadata.csv, test/…        so are files in folders called as splits
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import csv
 import dataclasses
 import os
 import pathlib
-from collections.abc import Sequence
+import stat
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from hierkeras._errors import UserError
-from hierkeras.data.files import left_out, table
+from hierkeras.data.files import left_out, listing, table
 from hierkeras.data.files.listing import Files
 from hierkeras.data.files.source import FileSource, Labelled, Opened
 from hierkeras.data.files.table import Columns, Table
@@ -25,21 +28,34 @@ from hierkeras.data.splits import SPLIT_NAMES
 
 
 @dataclasses.dataclass(frozen=True)
-class _Listed:
-    """A line: where an image is, and what is said of it."""
+class _Part:
+    """One of the files, which lists a split or all.
 
-    path: str
-    label: str
-    split: str
-    group: str
+    Args:
+        file: The file.
+        split: The split that it lists; empty: it does not tell.
+    """
+
+    file: pathlib.Path
+    split: str = ""
+
+
+@dataclasses.dataclass
+class _Lines:
+    """What is listed, column by column; paths are relative to one folder."""
+
+    paths: list[str] = dataclasses.field(default_factory=list)
+    labels: list[str] = dataclasses.field(default_factory=list)
+    splits: list[str] = dataclasses.field(default_factory=list)
+    groups: list[str] = dataclasses.field(default_factory=list)
 
 
 def open_csv(place: str, config: DataConfig, kept: bytes = b"") -> FileSource:
     """Opens a file that lists images and their classes.
 
-    Paths are relative to the folder of the file. Where a file is called as a
-    split is, such as `train.txt`, those beside it of the same kind are the
-    others.
+    Paths are relative to the folder of the file, or to one below it. Where a
+    file, or its folder, is called as a split is, such as `train.txt` or
+    `train/metadata.csv`, those beside it are the others.
 
     Args:
         place: path of the file; "~" is the home directory.
@@ -54,150 +70,244 @@ def open_csv(place: str, config: DataConfig, kept: bytes = b"") -> FileSource:
         UsageError: if the fractions make no sense.
     """
     first = pathlib.Path(place).expanduser()
+    parts, root = _parts(first)
+    tables = [_read(part.file) for part in parts]
+    read = tables[[part.file for part in parts].index(first)]
+    below, path = _below(place, read, config.path_column, first.parent)
+    tables = [one.with_header(path) for one in tables]
+    read = read.with_header(path)
+    _check_alike(parts, tables, read)
+    asked = table.Asked(
+        config.label_column, config.split_column, config.group_column
+    )
+    found = table.find_columns(read, asked, path)
+    lines = _Lines()
+    for part, one in zip(parts, tables, strict=True):
+        folder = os.path.relpath(part.file.parent / below, root)
+        _add(lines, one, found, part.split, os.path.normpath(folder))
+    names, named = _label_names(config, set(lines.labels))
+    tally = left_out.Tally()
+    labelled = _labelled(first, root, lines, names, tally)
+    how = found.told(read.first if read.has_header else None) + " of "
+    how += ", ".join(os.path.relpath(part.file, root) for part in parts)
+    how += f", paths from {below}" if below else ""
+    return Opened(config, "csv", root, how + named, kept).source(
+        labelled, tally
+    )
+
+
+def _parts(first: pathlib.Path) -> tuple[list[_Part], pathlib.Path]:
+    """The file and those that list other splits; and the folder of all."""
+    stem, folder = first.stem.lower(), first.parent
+    if not first.is_file():
+        raise UserError(
+            f"There is no file {str(first)!r}; give --dataset=csv:FILE with "
+            "the path of a file of lines."
+        )
+    beside, root = [], folder
+    if stem in SPLIT_NAMES:
+        beside = [
+            _Part(file, SPLIT_NAMES[file.stem.lower()])
+            for file in sorted(folder.iterdir())
+            if file.suffix == first.suffix and file.stem.lower() in SPLIT_NAMES
+        ]
+    elif folder.absolute().name.lower() in SPLIT_NAMES:
+        root = folder.parent
+        beside = [
+            _Part(other / first.name, SPLIT_NAMES[other.name.lower()])
+            for other in sorted(root.iterdir())
+            if other.name.lower() in SPLIT_NAMES
+            and (other / first.name).is_file()
+        ]
+    if len(beside) < 2:
+        return [_Part(first)], folder
+    if len(beside) > len({part.split for part in beside}):
+        both = ", ".join(str(part.file) for part in beside)
+        raise UserError(
+            f"Of {both} two name one split; remove or rename one of them."
+        )
+    return beside, root
+
+
+def _read(file: pathlib.Path) -> Table:
     try:
-        files = _of_splits(first)
-        tables = {file: table.read(file) for file in files}
+        return table.read(file)
     except (OSError, UnicodeError, csv.Error) as error:
         raise UserError(
-            f"The file {place!r} cannot be read ({error}); give "
-            "--dataset=csv:FILE with the path of a file of lines."
+            f"The file {str(file)!r} cannot be read ({error}); give "
+            "--dataset=csv:FILE with a file of lines, in UTF-8."
         ) from None
-    asked = table.Asked(
-        config.path_column,
-        config.label_column,
-        config.split_column,
-        config.group_column,
-    )
-    found = table.find_columns(tables[first], asked, first.parent)
-    listed = [
-        line
-        for file, split in files.items()
-        for line in _lines(
-            tables[file].with_header(found.path, first.parent), found, split
-        )
-    ]
-    tally = left_out.Tally()
-    names = _label_names(config, {line.label for line in listed})
-    labelled = _labelled(first, listed, names, tally)
-    is_headed = tables[first].with_header(found.path, first.parent).has_header
-    told = found.told(tables[first].first if is_headed else None)
-    how = f"{told} of {', '.join(file.name for file in files)}"
-    if config.label_names:
-        how += f", named by {config.label_names}"
-    opened = Opened(config, "csv", first.parent, how, kept)
-    return opened.source(labelled, tally)
 
 
-def _of_splits(first: pathlib.Path) -> dict[pathlib.Path, str]:
-    """The file, or those that are called as splits beside it; their splits."""
-    if not first.is_file():
-        raise FileNotFoundError("there is no such file")
-    if first.stem.lower() not in SPLIT_NAMES:
-        return {first: ""}
-    beside = {
-        file: SPLIT_NAMES[file.stem.lower()]
-        for file in sorted(first.parent.iterdir())
-        if file.suffix == first.suffix and file.stem.lower() in SPLIT_NAMES
+def _below(
+    place: str, read: Table, asked: str, folder: pathlib.Path
+) -> tuple[str, int]:
+    """The folder below a file's that its paths begin in, and their column."""
+    path, there = table.path_column(read, asked, folder)
+    if there:
+        return "", path
+    found = {
+        below.name: column
+        for below in sorted(folder.iterdir())
+        if below.is_dir()
+        for column, there in [table.path_column(read, asked, below)]
+        if there
     }
-    if len(beside) != len(set(beside.values())):
+    if len(found) == 1:
+        return next(iter(found.items()))
+    if found:
         raise UserError(
-            f"Of {', '.join(file.name for file in beside)} two name one "
-            "split; remove or rename one of them."
+            f"The paths of {place!r} can be read in {len(found)} ways: they "
+            f"are files in {' and in '.join(map(repr, found))}; move the list "
+            "to where its paths begin."
         )
-    return beside if len(beside) > 1 else {first: ""}
-
-
-def _lines(read: Table, columns: Columns, split: str) -> list[_Listed]:
-    cells = zip(
-        read.column(columns.path),
-        read.column(columns.label),
-        read.column(columns.split),
-        read.column(columns.group),
-        strict=True,
+    cells = ", ".join(read.some(p)[0] for p in range(len(read.columns)))
+    raise UserError(
+        f"No cell of {cells!r} of {place!r} is the path of a file from "
+        f"{str(folder)!r} on; move the list to where its paths begin."
     )
-    return [
-        _Listed(path, label, own or split, group)
-        for path, label, own, group in cells
-    ]
 
 
-def _label_names(config: DataConfig, labels: set[str]) -> dict[str, str]:
-    """Label to the name of its class."""
+def _check_alike(
+    parts: Sequence[_Part], tables: Sequence[Table], first: Table
+) -> None:
+    for part, one in zip(parts, tables, strict=True):
+        is_alike = len(one.columns) == len(first.columns) and (
+            not first.has_header or one.first == first.first
+        )
+        if not is_alike or one.has_header != first.has_header:
+            raise UserError(
+                f"{part.file} has not the columns of the other splits "
+                f"({', '.join(first.first)}); change it, or rename it if it "
+                "lists no split."
+            )
+
+
+def _add(
+    lines: _Lines, read: Table, columns: Columns, split: str, folder: str
+) -> None:
+    """Adds what a table lists, of a split and in a folder."""
+    paths = read.column(columns.path)
+    if folder != ".":
+        paths = [os.path.join(folder, path) for path in paths]
+    lines.paths += paths
+    lines.labels += read.column(columns.label)
+    lines.splits += [own or split for own in read.column(columns.split)]
+    lines.groups += read.column(columns.group)
+
+
+def _label_names(
+    config: DataConfig, labels: set[str]
+) -> tuple[dict[str, str], str]:
+    """Label to the name of its class; and what names them, in words."""
     if not config.label_names:
-        return {label: label for label in labels}
+        return {label: label for label in labels}, ""
     file = pathlib.Path(config.label_names).expanduser()
     try:
-        return table.names_of(table.read(file), labels, file.name)
+        read = table.read(file)
     except (OSError, UnicodeError, csv.Error) as error:
         raise UserError(
             f"--label_names: {config.label_names} cannot be read ({error}); "
             "give a file with the columns of ids and names, or a name a line."
         ) from None
+    names, by = table.names_of(read, labels, file.name)
+    return names, f", named by {by} of {file.name}"
 
 
 def _labelled(
     file: pathlib.Path,
-    listed: Sequence[_Listed],
+    root: pathlib.Path,
+    lines: _Lines,
     names: dict[str, str],
     tally: left_out.Tally,
 ) -> Labelled:
+    """The images that are there and have a class; the others are counted."""
+    states = array.array("Q")
     used = []
-    for line in listed:
-        if not names.get(line.label):
-            tally.add("listed without a label", line.path)
-        elif not (file.parent / line.path).is_file():
-            tally.add("listed and not there", line.path)
+    for row, path in enumerate(lines.paths):
+        if not names.get(lines.labels[row]):
+            tally.add("listed without a label", path)
+        elif not (state := _state(root, path)):
+            tally.add("listed and not there", path)
         else:
-            used.append(line)
-    _check_splits(file, used)
-    used.sort(key=lambda line: line.path)
-    class_names = tuple(sorted({names[line.label] for line in used}))
+            used.append(row)
+            states.append(state)
+    paths = [
+        os.path.relpath(table.path_of(root, lines.paths[row]), root)
+        if _is_odd(lines.paths[row])
+        else lines.paths[row]
+        for row in used
+    ]
+    labels = [names[lines.labels[row]] for row in used]
+    class_names = tuple(sorted(set(labels)))
     if len(class_names) < 2:
+        told = left_out.line(tally.result())
         raise UserError(
             f"The file {str(file)!r} lists {len(used):,} images that are "
             f"there, of {len(class_names)} classes; expected at least two. "
-            f"{left_out.line(tally.result())}"
+            + told
         )
-    label_of = {name: number for number, name in enumerate(class_names)}
-    labels = [label_of[names[line.label]] for line in used]
+    _check_labels(file, paths, labels)
+    given = _given(file, paths, [lines.splits[row] for row in used])
+    groups = [lines.groups[row] for row in used]
+    label_of = {name: label for label, name in enumerate(class_names)}
+    order = sorted(range(len(paths)), key=paths.__getitem__)
     return Labelled(
-        _files(file.parent, [line.path for line in used]),
-        np.array(labels, np.int32),
+        Files(paths, states).of(order),
+        np.array([label_of[labels[row]] for row in order], np.int32),
         class_names,
-        [SPLIT_NAMES[line.split.lower()] for line in used]
-        if any(line.split for line in used)
-        else None,
-        [line.group or line.path for line in used]
-        if any(line.group for line in used)
-        else None,
+        given and _column(given, order),
+        _column(groups, order) if any(groups) else None,
     )
 
 
-def _check_splits(file: pathlib.Path, used: Sequence[_Listed]) -> None:
-    """Checks that every split has a name that is known, or none has."""
-    found = {line.split.lower() for line in used}
-    unknown = sorted(found - SPLIT_NAMES.keys())
-    if unknown and found != {""}:
-        raise UserError(
-            f"The file {str(file)!r} names the split {unknown[0]!r}; valid are "
-            f"{', '.join(SPLIT_NAMES)}."
-        )
-    twice = len({line.path for line in used}) < len(used)
-    if twice:
-        seen: dict[str, str] = {}
-        for line in used:
-            if seen.setdefault(line.path, line.label) != line.label:
-                raise UserError(
-                    f"The file {str(file)!r} lists {line.path!r} with the "
-                    f"labels {seen[line.path]!r} and {line.label!r}; an image "
-                    "has one class."
-                )
+def _state(root: pathlib.Path, path: str) -> int:
+    """See `listing.state`; 0 of what is no file."""
+    try:
+        status = os.stat(table.path_of(root, path) if path else root)
+    except (OSError, ValueError):
+        return 0
+    is_file = stat.S_ISREG(status.st_mode)
+    return listing.state(path, status) if is_file else 0
 
 
-def _files(root: pathlib.Path, paths: list[str]) -> Files:
-    statuses = [os.stat(root / path) for path in paths]
-    return Files(
-        paths,
-        array.array("q", (status.st_size for status in statuses)),
-        array.array("q", (status.st_mtime_ns for status in statuses)),
-    )
+def _is_odd(path: str) -> bool:
+    """Whether a path is not written as paths from a folder are."""
+    return "\\" in path or os.path.normpath(path) != path
+
+
+def _column(
+    values: Sequence[str], order: Iterable[int]
+) -> npt.NDArray[np.object_]:
+    return np.array([values[row] for row in order], object)
+
+
+def _check_labels(
+    file: pathlib.Path, paths: Sequence[str], labels: Sequence[str]
+) -> None:
+    """Checks that no image has two labels."""
+    if len(set(paths)) == len(paths):
+        return
+    seen: dict[str, str] = {}
+    for path, label in zip(paths, labels, strict=True):
+        if seen.setdefault(path, label) != label:
+            raise UserError(
+                f"The file {str(file)!r} lists {path!r} as {seen[path]!r} and "
+                f"as {label!r}; an image has one class."
+            )
+
+
+def _given(
+    file: pathlib.Path, paths: Sequence[str], splits: list[str]
+) -> list[str] | None:
+    """The splits as `SPLITS` calls them; None: none is given."""
+    if not any(splits):
+        return None
+    for path, split in zip(paths, splits, strict=True):
+        if split.lower() not in SPLIT_NAMES:
+            raise UserError(
+                f"The file {str(file)!r} lists {path!r} "
+                + (f"in the split {split!r}" if split else "in no split")
+                + f"; valid are {', '.join(SPLIT_NAMES)}, or none at all."
+            )
+    return [SPLIT_NAMES[split.lower()] for split in splits]

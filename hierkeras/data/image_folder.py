@@ -10,24 +10,24 @@ PATH/insects/bee/1.jpg       every folder that holds images is a class
 
 from __future__ import annotations
 
-import array
 import collections
 import os
 import pathlib
 
 import numpy as np
+import numpy.typing as npt
 
 from hierkeras._errors import UserError
 from hierkeras.data.decoding.formats import SUFFIXES
-from hierkeras.data.files import contents, layout, left_out, listing
+from hierkeras.data.files import beside, contents, layout, left_out, listing
 from hierkeras.data.files.layout import Folder, Layout
 from hierkeras.data.files.listing import Files
 from hierkeras.data.files.source import FileSource, Labelled, Opened
 from hierkeras.data.registry import check_class_list
 from hierkeras.data.source import DataConfig
 
-# A file that may name the classes of images.
-_LABEL_FILES = (".csv", ".tsv", ".parquet", ".jsonl")
+# Files of a folder that are looked into if none is called an image.
+_LOOKED_AT = 20
 
 
 def open_folder(
@@ -71,92 +71,115 @@ def _open(
         )
     tally = left_out.Tally()
     files = listing.walk(str(root), tally)
-    folders = [_folder(path) for path in files.paths]
-    counts = collections.Counter(
-        folder
-        for folder, path in zip(folders, files.paths, strict=True)
-        if _may_be_image(path)
-    )
-    counts.update(
-        {(*_folder(path), path.split("/")[-1]): 0 for path in files.empty}
-    )
+    folders, folder_of = _folders(files.paths)
+    counts = _counts(root, files, folders, folder_of)
     if not any(counts.values()):
         raise UserError(
             f"The folder {place!r} holds no images; expected images in "
             "PATH/CLASS/ or PATH/train/CLASS/."
         )
     read = layout.read(place, counts, config.class_depth)
-    _check_labels(place, files, read)
     if config.class_list:
         check_class_list(tuple(read.class_names.values()), config.class_list)
-    labelled = _labelled(files, folders, read, config, tally)
+    if not config.class_depth:
+        labels = _labels_of(folders, read, tuple(read.class_names.values()))
+        beside.check(place, files.paths, labels[folder_of])
+    labelled = _labelled(files, folders, folder_of, read, config, tally)
     opened = Opened(config, "folder", root, _how(read, config), kept)
     return opened.source(labelled, tally)
 
 
-def _folder(path: str) -> Folder:
-    return tuple(path.split("/")[:-1])
+def _folders(paths: list[str]) -> tuple[list[Folder], npt.NDArray[np.int32]]:
+    """The folders that hold files, and each file's position among them."""
+    numbers: dict[str, int] = {}
+    folder_of = np.fromiter(
+        (
+            numbers.setdefault(path.rpartition("/")[0], len(numbers))
+            for path in paths
+        ),
+        np.int32,
+        len(paths),
+    )
+    folders = [tuple(name.split("/")) if name else () for name in numbers]
+    return folders, folder_of
 
 
-def _may_be_image(path: str) -> bool:
-    suffix = os.path.splitext(path)[1].lower()
-    return not suffix or suffix in SUFFIXES
+def _counts(
+    root: pathlib.Path,
+    files: Files,
+    folders: list[Folder],
+    folder_of: npt.NDArray[np.int32],
+) -> dict[Folder, int]:
+    """How many images are in each folder, by their names; 0 of empty ones.
+
+    Where no name is that of an image, it is looked whether there is one.
+    """
+    called = np.array([_suffix(path) in SUFFIXES for path in files.paths], bool)
+    each = np.bincount(folder_of[called], minlength=len(folders))
+    counts = dict(zip(folders, each.tolist(), strict=True))
+    looked: collections.Counter[Folder] = collections.Counter()
+    for row in np.flatnonzero(each[folder_of] == 0).tolist():
+        folder = folders[folder_of[row]]
+        looked[folder] += 1
+        is_found = counts[folder] > 0 or (
+            looked[folder] <= _LOOKED_AT
+            and contents.is_image(str(root / files.paths[row]))
+        )
+        counts[folder] += is_found
+    counts = {folder: count for folder, count in counts.items() if count}
+    return counts | {tuple(path.split("/")): 0 for path in files.empty}
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
+
+
+def _labels_of(
+    folders: list[Folder], read: Layout, names: tuple[str, ...]
+) -> npt.NDArray[np.int32]:
+    """Each folder's class as a position in `names`; -1: none of them."""
+    label_of = {name: label for label, name in enumerate(names)}
+    places = [read.places.get(folder) for folder in folders]
+    return np.array(
+        [
+            label_of.get(read.class_names[place.path], -1) if place else -1
+            for place in places
+        ],
+        np.int32,
+    )
 
 
 def _labelled(
     files: Files,
     folders: list[Folder],
+    folder_of: npt.NDArray[np.int32],
     read: Layout,
     config: DataConfig,
     tally: left_out.Tally,
 ) -> Labelled:
     """The files of the classes; the others are counted."""
     names = tuple(sorted(config.class_list or read.class_names.values()))
-    label_of = {name: label for label, name in enumerate(names)}
-    rows, labels, given = [], array.array("i"), []
-    for row, folder in enumerate(folders):
-        place = read.places.get(folder)
-        if place is None:
-            path = files.paths[row]
-            tally.add(_why_no_class(path, read.left_out.get(folder)), path)
-        elif (label := label_of.get(read.class_names[place.path])) is not None:
-            rows.append(row)
-            labels.append(label)
-            given.append(place.split)
-    chosen = Files(
-        [files.paths[row] for row in rows],
-        array.array("q", (files.sizes[row] for row in rows)),
-        array.array("q", (files.times[row] for row in rows)),
-    )
-    return Labelled(
-        chosen,
-        np.array(labels, np.int32),
-        names,
-        given if read.splits else None,
-    )
+    labels = _labels_of(folders, read, names)[folder_of]
+    for row in np.flatnonzero(labels < 0).tolist():
+        path = files.paths[row]
+        tally.add(_why_no_class(path, folders[folder_of[row]], read), path)
+    rows = np.flatnonzero(labels >= 0)
+    given = None
+    if read.splits:
+        places = (read.places.get(folder) for folder in folders)
+        splits = np.array([place and place.split for place in places], object)
+        given = splits[folder_of[rows]]
+    chosen = files if len(rows) == len(labels) else files.of(rows.tolist())
+    return Labelled(chosen, labels[rows], names, given)
 
 
-def _why_no_class(path: str, why: str | None) -> str:
-    suffix = os.path.splitext(path)[1].lower()
-    if why and suffix in SUFFIXES:
-        return why
+def _why_no_class(path: str, folder: Folder, read: Layout) -> str:
+    if folder in read.places:
+        return "of classes that are not on the list"
+    suffix = _suffix(path)
+    if folder in read.left_out and (not suffix or suffix in SUFFIXES):
+        return read.left_out[folder]
     return f"{contents.NO_IMAGE} ({suffix or 'without a suffix'})"
-
-
-def _check_labels(place: str, files: Files, read: Layout) -> None:
-    """Refuses one class beside a file that may name several."""
-    beside = [
-        path for path in files.paths if path.lower().endswith(_LABEL_FILES)
-    ]
-    if len(read.class_names) > 1 or not beside:
-        return
-    (name,) = read.class_names.values()
-    file = os.path.join(place, min(beside, key=lambda path: path.count("/")))
-    raise UserError(
-        f"All images of the folder {place!r} are in {name!r}: one class is "
-        f"nothing to tell apart. If {file} names their classes, give "
-        f"--dataset=csv:{file}; if not, move it elsewhere."
-    )
 
 
 def _how(read: Layout, config: DataConfig) -> str:

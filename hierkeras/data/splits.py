@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +36,7 @@ SPLIT_NAMES = {
 def assign_splits(
     places: npt.NDArray[np.float64],
     labels: npt.NDArray[np.int32],
-    given: npt.NDArray[np.str_] | None,
+    given: npt.NDArray[Any] | None,
     *,
     validation_fraction: float = 0.05,
     test_fraction: float = 0.10,
@@ -56,7 +57,7 @@ def assign_splits(
     Args:
         places: float64 array of shape (n,), in [0, 1): see `places`.
         labels: int array of shape (n,), in [0, num_classes), or -1.
-        given: str array of shape (n,) with the source's own splits, of
+        given: array of str, shape (n,), with the source's own splits, of
             `SPLITS`; None if it has none.
         validation_fraction: share of the examples, in (0, 1).
         test_fraction: share of the examples, in (0, 1).
@@ -144,13 +145,12 @@ def _check_fractions(validation: float, test: float) -> None:
 
 
 def _own_splits(
-    given: npt.NDArray[np.str_] | None, size: int
+    given: npt.NDArray[Any] | None, size: int
 ) -> npt.NDArray[np.int8]:
     if given is None:
         return np.zeros(size, np.int8)
-    names, inverse = np.unique(given, return_inverse=True)
-    codes = np.array([SPLITS.index(name) for name in names.tolist()], np.int8)
-    return codes[inverse]
+    codes = {name: number for number, name in enumerate(SPLITS)}
+    return np.fromiter((codes[name] for name in given), np.int8, size)
 
 
 def _carve(

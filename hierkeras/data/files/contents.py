@@ -1,7 +1,7 @@
 """What is in files: the hash of their bytes, and the format.
 
 An image is its bytes: to rename or move it changes nothing, and to replace
-it does, whatever its size. A file whose size and time are as they were is not
+it does, whatever its size. A file whose size and times are as they were is not
 read again.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Sequence
 from concurrent import futures
 from typing import Final, NamedTuple
 
@@ -23,7 +22,8 @@ from hierkeras.data.files.listing import Files
 
 NO_IMAGE: Final = "no images"
 _DIGEST_BYTES: Final = 16
-_AT_ONCE: Final = 2**16
+_AT_ONCE: Final = 2**12
+_UNREADABLE: Final = "that cannot be read"
 _NO_DIGEST: Final = bytes(_DIGEST_BYTES)
 _IS_FORMAT: Final = "="
 
@@ -43,25 +43,19 @@ class Contents:
     kinds: npt.NDArray[np.int16]
     names: tuple[str, ...]
 
-    def why_not(self, row: int) -> str | None:
-        """Why a file is no image; None if it is one."""
-        name = self.names[self.kinds[row]]
+    def why_not(self, kind: int) -> str | None:
+        """Why files of a kind are no images; None if they are."""
+        name = self.names[kind]
         return None if name.startswith(_IS_FORMAT) else name
-
-    def of(self, rows: npt.NDArray[np.int64]) -> Contents:
-        """The same of some files."""
-        return Contents(self.digests[rows], self.kinds[rows], self.names)
 
 
 class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is kept between runs: columns of files and of their contents."""
+    """What is kept between runs, of files that could be read."""
 
     root: bytes
-    paths: bytes
-    sizes: bytes
-    times: bytes
-    digests: bytes
-    kinds: bytes
+    states: memoryview
+    digests: memoryview
+    kinds: memoryview
     names: tuple[str, ...]
 
 
@@ -78,15 +72,16 @@ def look(root: str, files: Files, kept: bytes = b"") -> Contents:
     digests = np.zeros((count, _DIGEST_BYTES), np.uint8)
     kinds = np.full(count, -1, np.int16)
     names: list[str] = []
-    if before := _matching(root, files, kept):
-        rows, old = before
-        digests[rows], kinds[rows] = old.digests, old.kinds
+    if before := _kept(root, kept):
+        states, old = before
+        rows, places = _same(files, states)
+        digests[rows], kinds[rows] = old.digests[places], old.kinds[places]
         names = list(old.names)
     numbers = {name: number for number, name in enumerate(names)}
-    new = np.flatnonzero(kinds < 0).tolist()
+    new = np.flatnonzero(kinds < 0)
     with futures.ThreadPoolExecutor() as threads:
         for start in range(0, len(new), _AT_ONCE):
-            part = new[start : start + _AT_ONCE]
+            part = new[start : start + _AT_ONCE].tolist()
             paths = [os.path.join(root, files.paths[row]) for row in part]
             for row, read in zip(part, threads.map(_read, paths), strict=True):
                 kinds[row] = numbers.setdefault(read.name, len(numbers))
@@ -95,18 +90,32 @@ def look(root: str, files: Files, kept: bytes = b"") -> Contents:
 
 
 def to_bytes(root: str, files: Files, contents: Contents) -> bytes:
-    """What `look` needs to know in a later run."""
+    """What `look` needs to know in a later run.
+
+    What could not be read is not kept: it may be readable by then.
+    """
+    states = np.array(files.states, np.uint64)
+    order = np.argsort(states, kind="stable")
+    failed = [name.startswith(_UNREADABLE) for name in contents.names]
+    order = order[~np.array([*failed, False])[contents.kinds[order]]]
     return msgspec.msgpack.encode(
         _Kept(
-            os.fsencode(os.path.realpath(root)),
-            _joined(files.paths),
-            files.sizes.tobytes(),
-            files.times.tobytes(),
-            contents.digests.tobytes(),
-            contents.kinds.tobytes(),
+            _identity(root),
+            states[order].data,
+            contents.digests[order].data,
+            contents.kinds[order].data,
             contents.names,
         )
     )
+
+
+def is_image(path: str) -> bool:
+    """Whether a file is an image by its first bytes."""
+    try:
+        with open(path, "rb") as file:
+            return formats.kind_of(file.read(formats.HEAD_BYTES)) is not None
+    except OSError:
+        return False
 
 
 class _Read(NamedTuple):
@@ -127,7 +136,7 @@ def _read(path: str) -> _Read:
             digest = hashlib.file_digest(file, _blake2b).digest()
             return _Read(digest, _IS_FORMAT + kind)
     except OSError as error:
-        return _Read(_NO_DIGEST, f"that cannot be read ({error.strerror})")
+        return _Read(_NO_DIGEST, f"{_UNREADABLE} ({error.strerror})")
 
 
 def _why_not(head: bytes, suffix: str) -> str:
@@ -143,50 +152,34 @@ def _blake2b() -> hashlib.blake2b:
     return hashlib.blake2b(digest_size=_DIGEST_BYTES)
 
 
-def _joined(paths: Sequence[str]) -> bytes:
-    return b"\0".join(map(os.fsencode, paths))
+def _identity(root: str) -> bytes:
+    return os.fsencode(os.path.realpath(root))
 
 
-def _matching(
-    root: str, files: Files, kept: bytes
-) -> tuple[npt.NDArray[np.int64], Contents] | None:
-    """The files that are as they were, and what was in them."""
+def _kept(
+    root: str, kept: bytes
+) -> tuple[npt.NDArray[np.uint64], Contents] | None:
+    """Sorted states of files, and what was in them; None: there is none."""
     try:
         before = msgspec.msgpack.decode(kept, type=_Kept)
-        sizes = np.frombuffer(before.sizes, np.int64)
-        times = np.frombuffer(before.times, np.int64)
+        states = np.frombuffer(before.states, np.uint64)
         digests = np.frombuffer(before.digests, np.uint8)
-        old = Contents(
-            digests.reshape(len(sizes), _DIGEST_BYTES),
-            np.frombuffer(before.kinds, np.int16),
-            before.names,
-        )
+        kinds = np.frombuffer(before.kinds, np.int16)
+        digests = digests.reshape(len(states), _DIGEST_BYTES)
     except (msgspec.DecodeError, ValueError):
-        return None  # there is none, or it is damaged
-    if before.root != os.fsencode(os.path.realpath(root)):
+        return None  # it is damaged, or of another version
+    is_whole = len(kinds) == len(states) > 0
+    is_whole = is_whole and 0 <= kinds.min() <= kinds.max() < len(before.names)
+    if before.root != _identity(root) or not is_whole:
         return None
-    paths = before.paths.split(b"\0")
-    if not len(paths) == len(sizes) == len(times) == len(old.kinds):
-        return None
-    rows, places = _same_paths(files, before.paths, paths)
-    now_sizes, now_times = np.array(files.sizes), np.array(files.times)
-    same = (now_sizes[rows] == sizes[places]) & (
-        now_times[rows] == times[places]
-    )
-    # What could not be read may be readable by now, with no other time.
-    same &= old.digests[places].any(axis=1) | (sizes[places] >= 0)
-    return rows[same], old.of(places[same])
+    return states, Contents(digests, kinds, before.names)
 
 
-def _same_paths(
-    files: Files, joined: bytes, paths: list[bytes]
+def _same(
+    files: Files, states: npt.NDArray[np.uint64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Rows of paths that are there now and were before; and where they were."""
-    if joined == _joined(files.paths):  # as a rule, and quicker
-        every = np.arange(len(paths))
-        return every, every
-    place_of = {path: place for place, path in enumerate(paths)}
-    places = [place_of.get(os.fsencode(path), -1) for path in files.paths]
-    found = np.array(places, np.int64)
-    rows = np.flatnonzero(found >= 0)
-    return rows, found[rows]
+    """Rows of files that are as they were, and where they were."""
+    now = np.array(files.states, np.uint64)
+    places = np.searchsorted(states, now).clip(max=len(states) - 1)
+    rows = np.flatnonzero((states[places] == now) & (now != 0))
+    return rows, places[rows]

@@ -55,12 +55,14 @@ class Tally:
 
 def line(left_out: Iterable[LeftOut]) -> str:
     """What is left out in words; empty if nothing is."""
+    left_out = tuple(left_out)
     each = [
         f"{one.count:,} {one.why} ({one.example})"
         if one.count == 1
         else f"{one.count:,} {one.why} (such as {one.example})"
-        for one in left_out
+        for one in left_out[:_TOLD_KINDS]
     ]
-    if len(each) > _TOLD_KINDS:
-        each = [*each[:_TOLD_KINDS], f"{len(each) - _TOLD_KINDS} other kinds"]
+    if others := left_out[_TOLD_KINDS:]:
+        count = sum(one.count for one in others)
+        each.append(f"{count:,} for {len(others)} other reasons")
     return f"left out: {'; '.join(each)}" if each else ""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import array
 import dataclasses
+import hashlib
+import itertools
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from hierkeras.data.files.left_out import Tally
 
@@ -40,15 +42,39 @@ class Files:
 
     Args:
         paths: Their paths relative to the folder, with "/".
-        sizes: Their sizes in bytes; -1 of what cannot be looked at.
-        times: When they were written, in nanoseconds.
+        states: What tells that a file is as it was; see `state`.
         empty: Paths of folders that hold nothing.
     """
 
     paths: list[str]
-    sizes: array.array[int]
-    times: array.array[int]
+    states: array.array[int]
     empty: tuple[str, ...] = ()
+
+    def of(self, rows: Iterable[int]) -> Files:
+        """Some of the files, in that order."""
+        rows = list(rows)
+        return Files(
+            [self.paths[row] for row in rows],
+            array.array("Q", (self.states[row] for row in rows)),
+        )
+
+
+def state(path: str, status: os.stat_result) -> int:
+    """64 bits that change when a file may have changed.
+
+    They cover path, size and times. That of the last change of the file's
+    entry is among them: who replaces a file may keep the other.
+
+    Args:
+        path: The path, by which the file is found again.
+        status: What the system says of it.
+    """
+    text = (
+        f"{path}\0{status.st_size}\0{status.st_mtime_ns}"
+        f"\0{status.st_ctime_ns}"
+    )
+    data = text.encode(errors="surrogateescape")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest())
 
 
 def walk(root: str, left_out: Tally) -> Files:
@@ -62,7 +88,7 @@ def walk(root: str, left_out: Tally) -> Files:
         OSError: If the folder cannot be read.
     """
     paths: list[str] = []
-    sizes, times = array.array("q"), array.array("q")
+    states = array.array("Q")
     empty: list[str] = []
     for path, entry in _entries(root, left_out):
         if entry is None:
@@ -76,15 +102,12 @@ def walk(root: str, left_out: Tally) -> Files:
             left_out.add("no files but pipes or devices", path)
             continue
         paths.append(path)
-        sizes.append(status.st_size if status else -1)
-        times.append(status.st_mtime_ns if status else 0)
-    order = sorted(range(len(paths)), key=paths.__getitem__)
-    return Files(
-        [paths[i] for i in order],
-        array.array("q", (sizes[i] for i in order)),
-        array.array("q", (times[i] for i in order)),
-        tuple(sorted(empty)),
-    )
+        states.append(state(path, status) if status else 0)
+    listed = Files(paths, states)
+    if any(one > two for one, two in itertools.pairwise(paths)):
+        order = sorted(range(len(paths)), key=paths.__getitem__)
+        listed = listed.of(order)
+    return Files(listed.paths, listed.states, tuple(sorted(empty)))
 
 
 def whose_debris(name: str) -> str | None:
@@ -99,44 +122,64 @@ def _entries(
 ) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
     """Yields what is no folder, by its path; enters a folder once.
 
-    Of an empty folder there is a path alone.
+    Of an empty folder there is a path alone. Links to folders come last, so
+    that files are named by the folder that they are in.
     """
     entered = {_identity(os.stat(root))}
     # Folders that are yet to be read, and why what is in them is left out.
     pending: list[tuple[str, str | None]] = [("", None)]
-    while pending:
+    links: list[tuple[str, str | None, tuple[int, int]]] = []
+    while pending or links:
+        if not pending:
+            links.sort(reverse=True)
+            path, why, identity = links.pop()
+            if identity in entered:
+                left_out.add("links to folders that are listed", path)
+                continue
+            entered.add(identity)
+            pending.append((path, why))
         folder, why = pending.pop()
         is_empty = bool(folder) and not why
-        with os.scandir(os.path.join(root, folder)) as entries:
-            for entry in entries:
-                is_empty = False
-                path = f"{folder}/{entry.name}" if folder else entry.name
-                because = why or _why_not(entry.name)
-                if not _is_folder(entry):
-                    if because:
-                        left_out.add(because, path)
-                    else:
-                        yield path, entry
-                elif (here := _identity(entry.stat())) not in entered:
-                    entered.add(here)
-                    pending.append((path, because))
+        below = []
+        for path, entry in _sorted_entries(root, folder):
+            because = why or _why_not(entry.name)
+            is_empty &= because is not None
+            if not _is_folder(entry):
+                if because:
+                    left_out.add(because, path)
                 else:
-                    left_out.add("links to folders that are listed", path)
+                    yield path, entry
+            elif entry.is_symlink():
+                links.append((path, because, _identity(entry.stat())))
+            else:
+                entered.add(_identity(entry.stat()))
+                below.append((path, because))
+        pending.extend(reversed(below))
         if is_empty:
             yield folder, None
+
+
+def _sorted_entries(
+    root: str, folder: str
+) -> list[tuple[str, os.DirEntry[str]]]:
+    """What is in a folder, by path, in an order that is always the same."""
+    with os.scandir(os.path.join(root, folder)) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    prefix = f"{folder}/" if folder else ""
+    return [(prefix + entry.name, entry) for entry in found]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _why_not(name: str) -> str | None:
     if system := whose_debris(name):
         return f"debris of {system}"
     return "hidden" if name.startswith(".") else None
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

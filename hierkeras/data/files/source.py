@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import contextlib
 import dataclasses
 import functools
@@ -39,16 +38,17 @@ class Labelled:
         files: The files; their paths are relative to `root`, or absolute.
         labels: int32 array of shape (n,): index into `class_names`.
         class_names: Names of the classes, sorted.
-        given: The split of each file, of `SPLITS`; None: none is given.
-        groups: What belongs to one split, such as a series; None: each file
-            is a group of its own.
+        given: array of str, shape (n,): each file's split, of `SPLITS`;
+            None: none is given.
+        groups: array of str, shape (n,): what belongs to one split, such as
+            a series; None: each file is a group of its own.
     """
 
     files: Files
     labels: npt.NDArray[np.int32]
     class_names: tuple[str, ...]
-    given: list[str] | None = None
-    groups: list[str] | None = None
+    given: npt.NDArray[np.object_] | None = None
+    groups: npt.NDArray[np.object_] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,9 @@ class Opened:
         found = contents.look(root, files, self.kept)
         is_image = _images(files, found, tally)
         rows = _once(labelled, found, is_image, tally)
-        catalogue = self._catalogue(labelled, found, rows)
+        # As a rule it is all of them, of which no copy is made.
+        every = slice(None) if len(rows) == len(files.paths) else rows
+        catalogue = self._catalogue(labelled, found, every)
         return FileSource(
             self,
             catalogue,
@@ -93,26 +95,25 @@ class Opened:
         self,
         labelled: Labelled,
         found: contents.Contents,
-        rows: npt.NDArray[np.int64],
+        rows: npt.NDArray[np.int64] | slice,
     ) -> Catalogue:
         digests = found.digests[rows]
         labels = labelled.labels[rows]
         assign = functools.partial(
             splits.assign_splits,
-            _places(digests, labelled.groups, rows),
+            _places(digests, _some(labelled.groups, rows)),
             labels,
-            None if labelled.given is None else np.array(labelled.given)[rows],
+            _some(labelled.given, rows),
             validation_fraction=self.config.validation_fraction,
             test_fraction=self.config.test_fraction,
             num_classes=len(labelled.class_names),
         )
-        paths = labelled.files.paths
         return Catalogue(
             labelled.class_names,
-            np.array([paths[row] for row in rows.tolist()], object),
+            np.array(labelled.files.paths, object)[rows],
             labels,
             assign(),
-            np.frombuffer(binascii.hexlify(digests.tobytes()), "S32"),
+            digests.view("V16")[:, 0],
             assign,
         )
 
@@ -211,12 +212,12 @@ def _images(
     files: Files, found: contents.Contents, tally: left_out.Tally
 ) -> npt.NDArray[np.bool_]:
     """Which files are images; the others are counted."""
-    is_image = np.ones(len(files.paths), bool)
-    for row, path in enumerate(files.paths):
-        if why := found.why_not(row):
-            is_image[row] = False
-            tally.add(why, path)
-    return is_image
+    why_not = [found.why_not(kind) for kind in range(len(found.names))]
+    is_none = np.array([*map(bool, why_not), False])[found.kinds]
+    for row in np.flatnonzero(is_none).tolist():
+        tally.add(str(why_not[found.kinds[row]]), files.paths[row])
+    images: npt.NDArray[np.bool_] = ~is_none
+    return images
 
 
 def _once(
@@ -228,10 +229,9 @@ def _once(
     """The images, each picture of a class once: rather in the test split."""
     rank = np.zeros(len(is_image), np.int8)
     if labelled.given is not None:
-        names = np.array(labelled.given)
         for number, split in enumerate(SPLITS):
-            rank[names == split] = -number
-    words = found.digests.view(">u8")
+            rank[labelled.given == split] = -number
+    words = found.digests.view(np.uint64)
     order = np.lexsort((rank, words[:, 1], words[:, 0], labelled.labels))
     order = order[is_image[order]]
     kept = np.ones(len(order), bool)
@@ -261,16 +261,22 @@ def _monotonous(
     )
 
 
+def _some(
+    column: npt.NDArray[np.object_] | None, rows: npt.NDArray[np.int64] | slice
+) -> npt.NDArray[np.object_] | None:
+    return None if column is None else column[rows]
+
+
 def _places(
     digests: npt.NDArray[np.uint8],
-    groups: list[str] | None,
-    rows: npt.NDArray[np.int64],
+    groups: npt.NDArray[np.object_] | None,
 ) -> npt.NDArray[np.float64]:
     """Each image's place in [0, 1): its group's, or that of its content."""
-    if groups is not None:
-        return splits.places([groups[row] for row in rows.tolist()])
-    words: npt.NDArray[np.uint64] = digests.view(">u8")[:, 0]
-    return words / 2.0**64
+    words = digests.view(">u8")[:, 0]
+    of_content: npt.NDArray[np.float64] = words / 2.0**64
+    if groups is None:
+        return of_content
+    return np.where(groups == "", of_content, splits.places(groups))
 
 
 def _thumbnail(file: pathlib.Path, side: int) -> npt.NDArray[np.uint8] | None:

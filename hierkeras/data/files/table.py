@@ -4,52 +4,80 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
+import os
 import pathlib
 from collections.abc import Sequence
+from typing import Any
+
+import msgspec
 
 from hierkeras._errors import UserError
+from hierkeras.data.splits import SPLIT_NAMES
 
 _DELIMITERS = ",;\t|"
-_SNIFFED_BYTES = 2**16
+_JSON_LINES = (".jsonl", ".ndjson")
+_SNIFFED = 2**16
+_KNOWN = 2**14
 _LOOKED_AT = 50
 # Names of columns, in lower case, as catalogues have them.
-_LABEL_NAMES = (
+_LABEL_COLUMNS = (
     *("label", "class", "class_name", "category", "target", "species"),
     *("label_name", "name", "class_id", "category_id", "label_id", "labels"),
 )
-_SPLIT_NAMES = ("split", "subset", "set", "partition", "fold")
+_PATH_NAMES = (
+    *("path", "file", "filename", "file_name", "filepath", "file_path"),
+    *("image", "image_path", "image_id", "img", "id", "name"),
+)
+_SPLIT_COLUMNS = ("split", "subset", "set", "partition", "fold")
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Lines of a file, cell by cell.
+    """What is in a file, column by column.
 
     Args:
-        rows: The lines, at least one.
-        has_header: Whether the first names the columns.
+        columns: Cells, at least one in each of at least one column.
+        has_header: Whether the first cells name the columns; None: unknown.
     """
 
-    rows: list[list[str]]
-    has_header: bool = False
+    columns: list[list[str]]
+    has_header: bool | None = None
 
     @property
     def first(self) -> list[str]:
         """The first line, which may be a header."""
-        return self.rows[0]
+        return [column[0] for column in self.columns]
+
+    def __len__(self) -> int:
+        """How many lines there are below a header."""
+        return len(self.columns[0]) - bool(self.has_header)
 
     def column(self, place: int | None) -> list[str]:
         """What a column holds below a header; empty where there is none."""
-        return [_cell(row, place) for row in self.rows[self.has_header :]]
+        if place is None:
+            return [""] * len(self)
+        return self.columns[place][bool(self.has_header) :]
 
-    def with_header(self, path: int, root: pathlib.Path) -> Table:
+    def some(self, place: int) -> list[str]:
+        """Some cells of a column, evenly spaced, below a first line."""
+        cells = self.columns[place][1:] or self.columns[place]
+        return cells[:: -(-len(cells) // _LOOKED_AT)]
+
+    def with_header(self, path: int) -> Table:
         """The same, whose first line is a header unless it names a file.
 
         Args:
             path: The column of paths.
-            root: The folder that they are relative to.
         """
-        is_file = (root / _cell(self.first, path)).is_file()
-        return Table(self.rows, has_header=not is_file)
+        if self.has_header is not None:
+            return self
+        name = os.path.splitext(self.first[path])[1].lower()
+        # Of names without suffixes, a header says what they are.
+        suffixes = {os.path.splitext(x)[1].lower() for x in self.some(path)}
+        is_path = name in suffixes if name else suffixes == {""}
+        is_path &= self.first[path].lower() not in _PATH_NAMES
+        return Table(self.columns, has_header=not is_path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,13 +85,11 @@ class Asked:
     """Columns as they are told: names, or numbers from 0; empty: not told.
 
     Args:
-        path: Of paths of images.
         label: Of labels.
         split: Of splits.
         group: Of groups.
     """
 
-    path: str = ""
     label: str = ""
     split: str = ""
     group: str = ""
@@ -105,7 +131,7 @@ class Columns:
 
 
 def read(file: pathlib.Path) -> Table:
-    """Reads a file of lines, or a Parquet file where pyarrow is installed.
+    """Reads a file of lines, JSON lines, or Parquet where pyarrow is there.
 
     Args:
         file: The file.
@@ -117,43 +143,101 @@ def read(file: pathlib.Path) -> Table:
     if file.suffix.lower() == ".parquet":
         return _parquet(file)
     text = file.read_text(encoding="utf-8-sig")
-    lines = text.splitlines()
-    delimiter = _delimiter(lines[:_LOOKED_AT])
-    rows = [
-        [cell.strip() for cell in row]
-        for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
-        if any(cell.strip() for cell in row)
-    ]
-    if not rows:
+    if file.suffix.lower() in _JSON_LINES:
+        return _json_lines(text)
+    lines = text[:_SNIFFED].splitlines()[:_LOOKED_AT]
+    return _delimited(text, _delimiter(lines))
+
+
+def _delimited(text: str, delimiter: str) -> Table:
+    columns: list[list[str]] = []
+    known: dict[str, str] = {}  # Labels are many times the same text.
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=delimiter,
+        skipinitialspace=True,
+        strict=True,
+    )
+    for row in reader:
+        if not any(map(str.strip, row)):
+            continue
+        columns = columns or [[] for _ in row]
+        if any(map(str.strip, row[len(columns) :])):
+            raise csv.Error(
+                f"line {reader.line_num} has {len(row)} cells, and the first "
+                f"{len(columns)}; put a cell that holds a {delimiter!r} into "
+                "quotes"
+            )
+        row += [""] * (len(columns) - len(row))
+        for column, cell in zip(columns, row, strict=False):
+            cell = cell.strip()
+            if len(known) < _KNOWN:
+                known.setdefault(cell, cell)
+            column.append(known.get(cell, cell))
+    if not columns:
         raise csv.Error("it is empty")
-    return Table(rows)
+    return Table(columns)
 
 
-def find_columns(read: Table, asked: Asked, root: pathlib.Path) -> Columns:
+def find_columns(read: Table, asked: Asked, path: int) -> Columns:
     """Finds the columns that are not told.
 
     Args:
-        read: The table.
+        read: The table, of which it is known whether it has a header.
         asked: What is told.
-        root: The folder that paths are relative to.
+        path: The column of paths.
 
     Raises:
         UserError: If a column is not there, or more than one may be meant.
     """
-    path = _number(read, asked.path)
-    if path is None:
-        path = _path_column(read, root)
-    read = read.with_header(path, root)
-    split, group = _number(read, asked.split), _number(read, asked.group)
+    split, group = number(read, asked.split), number(read, asked.group)
     if split is None:
-        split = _named(read, _SPLIT_NAMES)
-    label = _number(read, asked.label)
+        split = _split_column(read)
+    label = number(read, asked.label)
     if label is None:
         label = _label_column(read, {path, split, group})
     return Columns(path, label, split, group)
 
 
-def names_of(read: Table, labels: set[str], name: str) -> dict[str, str]:
+def path_column(
+    read: Table, asked: str, folder: pathlib.Path
+) -> tuple[int, int]:
+    """The column whose cells are files, and how many of those looked at are.
+
+    Args:
+        read: The table.
+        asked: What is told of it.
+        folder: The folder that paths are relative to.
+
+    Raises:
+        UserError: If what is told is no column.
+    """
+    told = number(read, asked)
+    places = range(len(read.columns)) if told is None else [told]
+    there = {
+        place: sum(is_file(folder, cell) for cell in read.some(place))
+        for place in places
+    }
+    best = max(there, key=there.__getitem__)
+    return best, there[best]
+
+
+def is_file(folder: pathlib.Path, cell: str) -> bool:
+    """Whether a cell is the path of a file."""
+    return bool(cell) and os.path.isfile(path_of(folder, cell))
+
+
+def path_of(folder: pathlib.Path | str, cell: str) -> str:
+    """The path that a cell means, which may be written as on Windows."""
+    path = os.path.join(folder, cell)
+    if "\\" in cell and not os.path.exists(path):
+        path = os.path.join(folder, cell.replace("\\", "/"))
+    return os.path.normpath(path)
+
+
+def names_of(
+    read: Table, labels: set[str], file: str
+) -> tuple[dict[str, str], str]:
     """The names of labels, by a table of ids and names.
 
     A table of one column is a name a line, for the labels 0, 1, …
@@ -161,105 +245,124 @@ def names_of(read: Table, labels: set[str], name: str) -> dict[str, str]:
     Args:
         read: The table.
         labels: The labels.
-        name: Of the file, for messages.
+        file: Its name, for messages.
 
     Returns:
-        Label to name; an empty label has none.
+        Label to name, of all but an empty one; and the column, for messages.
 
     Raises:
-        UserError: If there is no column of all the labels, or none of names.
+        UserError: If there is no column of all the labels, or none of names,
+            or two columns may hold the labels.
     """
     labels = labels - {""}
-    width = len(read.first)
-    if width == 1:
-        column = [row[0] for row in read.rows]
-        names = {str(number): cell for number, cell in enumerate(column)}
-    else:
-        columns = [
-            [_cell(row, place) for row in read.rows] for place in range(width)
-        ]
-        ids = [p for p in range(width) if labels <= set(columns[p])]
-        if not ids:
+    if len(read.columns) == 1:
+        lines = {str(row): cell for row, cell in enumerate(read.columns[0])}
+        missing = sorted(labels - {x for x, name in lines.items() if name})
+        if missing:
             raise UserError(
-                f"No column of {name} holds all of the {len(labels)} labels, "
-                f"{min(labels)!r} first; give the file that names them."
+                f"{file} has no name for the label {missing[0]!r}; it has "
+                f"{len(lines)} lines, for the labels from 0 on."
             )
-        by_id = dict(zip(columns[ids[0]], range(len(read.rows)), strict=True))
-        rows = [by_id[label] for label in sorted(labels)]
-        fitting = [
-            place
-            for place in range(width)
-            if place != ids[0]
-            and len({columns[place][row] for row in rows} - {""}) == len(rows)
-        ]
-        if not fitting:
-            raise UserError(
-                f"No column of {name} has a different name for each of the "
-                f"{len(labels)} labels; give one that has."
-            )
-        names = {label: columns[fitting[0]][by_id[label]] for label in labels}
-    if missing := sorted(labels - names.keys()):
+        return {label: lines[label] for label in labels}, "the line"
+    ids = _id_column(read, labels, file)
+    found = {
+        place: names
+        for place, column in enumerate(read.columns)
+        if place != ids
+        and (names := _one_to_one(read.columns[ids], column, labels))
+    }
+    if not found:
         raise UserError(
-            f"{name} has no name for the label {missing[0]!r}; it has "
-            f"{len(names)} lines, for the labels from 0 on."
+            f"No column of {file} has a different name for each of the "
+            f"{len(labels)} labels; give one that has."
         )
-    return {label: names[label] for label in labels}
+    called = [p for p in found if "name" in read.first[p].lower()]
+    best = min(called or found)
+    return found[best], f"column {read.first[best] if called else best}"
+
+
+def _id_column(read: Table, labels: set[str], file: str) -> int:
+    """The column that holds the labels: rather no others, but for a header."""
+    fitting = [
+        place
+        for place, column in enumerate(read.columns)
+        if labels <= set(column)
+    ]
+    exact = [p for p in fitting if labels == set(read.columns[p][1:])]
+    if not fitting:
+        raise UserError(
+            f"No column of {file} holds all of the {len(labels)} labels, "
+            f"{min(labels, default='')!r} first; give the file that names them."
+        )
+    if len(exact or fitting) > 1:
+        both = ", ".join(read.first[place] for place in exact or fitting)
+        raise UserError(
+            f"The labels may be those of any of several columns of {file}: "
+            f"{both}. Give a file with one column of ids and one of names."
+        )
+    return (exact or fitting)[0]
+
+
+def _one_to_one(
+    ids: Sequence[str], names: Sequence[str], labels: set[str]
+) -> dict[str, str]:
+    """Label to name; empty where a name is not of one label alone."""
+    pairs = {
+        (label, name)
+        for label, name in zip(ids, names, strict=True)
+        if label in labels and name
+    }
+    found = dict(pairs)
+    is_one_to_one = len(pairs) == len(labels) == len(set(found.values()))
+    return found if is_one_to_one and len(found) == len(labels) else {}
 
 
 def _delimiter(lines: Sequence[str]) -> str:
     """The one that divides every line into as many cells, and most."""
-    counts = {
-        mark: {len(row) for row in csv.reader(lines, delimiter=mark) if row}
-        for mark in _DELIMITERS
-    }
-    even = {mark: min(c) for mark, c in counts.items() if len(c) == 1}
-    best = max(even, key=lambda mark: even[mark], default=",")
-    if even.get(best, 1) > 1:
-        return best
-    # Names and numbers with blanks between them, as some lists have.
-    if lines and all(len(line.split(" ")) == 2 for line in lines):
-        return " "
+    even = {}
+    for mark in (*_DELIMITERS, " "):
+        rows = csv.reader(lines, delimiter=mark, skipinitialspace=True)
+        counts = {len(row) for row in rows if row}
+        if len(counts) == 1 and max(counts) > 1:
+            even[mark] = max(counts)
+    # Names hold blanks: they divide only where nothing else does.
+    marks = [mark for mark in even if mark != " "] or list(even)
+    if marks:
+        return max(marks, key=lambda mark: even[mark])
     return max(_DELIMITERS, key=lambda mark: sum(mark in x for x in lines))
 
 
-def _path_column(read: Table, root: pathlib.Path) -> int:
-    """The column whose cells are files."""
-    rows = read.rows[1 : 1 + _LOOKED_AT] or read.rows
-    there = [
-        sum((root / _cell(row, place)).is_file() for row in rows)
-        for place in range(len(read.first))
-    ]
-    best = max(range(len(there)), key=there.__getitem__)
-    if there[best]:
-        return best
-    raise UserError(
-        f"No cell of {', '.join(rows[0])!r} is the path of a file below "
-        f"{str(root)!r}; give --path_column, or move the list to where its "
-        "paths begin."
-    )
+def _split_column(read: Table) -> int | None:
+    """The column that is called so; numbers of folds are no splits."""
+    place = _named(read, _SPLIT_COLUMNS)
+    values = {cell.lower() for cell in read.column(place)}
+    return place if values & SPLIT_NAMES.keys() else None
 
 
 def _label_column(read: Table, taken: set[int | None]) -> int:
     """The column of labels, if there is one alone, or of such a name."""
-    others = [p for p in range(len(read.first)) if p not in taken]
-    named = _named(read, _LABEL_NAMES)
+    others = [p for p in range(len(read.columns)) if p not in taken]
     if len(others) == 1:
         return others[0]
+    named = _named(read, _LABEL_COLUMNS)
     if named is not None and named in others:
         return named
     told = "; ".join(
         f"{read.first[place] if read.has_header else place} "
         f"({len(set(read.column(place)))} different, such as "
-        f"{read.column(place)[0]!r})"
+        f"{read.some(place)[0]!r})"
         for place in others
     )
     raise UserError(
-        f"The labels may be in any of several columns: {told or 'none'}. Give "
+        f"The labels may be in any of several columns: {told}. Give "
         "--label_column with the name or number of one."
+        if others
+        else "There is no column of labels beside that of paths; if cells "
+        "are divided by something else than , ; | blanks and tabs, change it."
     )
 
 
-def _number(read: Table, asked: str) -> int | None:
+def number(read: Table, asked: str) -> int | None:
     """The number of a column that is asked for by its name or number."""
     header = read.first
     if not asked:
@@ -275,30 +378,48 @@ def _number(read: Table, asked: str) -> int | None:
 
 
 def _named(read: Table, names: Sequence[str]) -> int | None:
-    """The number of the column of the first of some names."""
-    header = [cell.lower() for cell in read.first]
+    """The number of the column of the first of some names, if there is one."""
+    header = [cell.lower() for cell in read.first] if read.has_header else []
     return next((header.index(n) for n in names if n in header), None)
 
 
-def _cell(row: Sequence[str], place: int | None) -> str:
-    return row[place] if place is not None and place < len(row) else ""
+def _json_lines(text: str) -> Table:
+    try:
+        rows = [
+            msgspec.json.decode(line, type=dict[str, Any])
+            for line in text.split("\n")
+            if line.strip()
+        ]
+    except msgspec.DecodeError as error:
+        raise csv.Error(str(error)) from None
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if not names:
+        raise csv.Error("it is empty")
+    columns = [
+        [name, *(_text(row.get(name)) for row in rows)] for name in names
+    ]
+    return Table(columns, has_header=True)
 
 
 def _parquet(file: pathlib.Path) -> Table:
     try:
-        from pyarrow import parquet  # type: ignore[import-untyped]
+        from pyarrow import ArrowInvalid, parquet  # type: ignore
     except ImportError:
         raise UserError(
             f"{file} is a Parquet file, which needs a package that is not "
             "installed; run pip install pyarrow"
         ) from None
-    found = parquet.read_table(file)
+    try:
+        found = parquet.read_table(file)
+    except ArrowInvalid as error:
+        raise csv.Error(str(error)) from None
     columns = [
-        [_text(cell) for cell in found.column(name).to_pylist()]
+        [name, *map(_text, found.column(name).to_pylist())]
         for name in found.column_names
     ]
-    rows = [list(row) for row in zip(*columns, strict=True)]
-    return Table([list(found.column_names), *rows])
+    if not columns:
+        raise csv.Error("it is empty")
+    return Table(columns, has_header=True)
 
 
 def _text(cell: object) -> str:
