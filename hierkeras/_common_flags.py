@@ -11,8 +11,8 @@ DATASET = flags.DEFINE_string(
     "dataset",
     None,
     "Images: digits; folder:PATH, of class folders, to any depth (flag "
-    "class_depth); csv:FILE (flags path_column, label_column, split_column, group_column, "
-    "names or numbers from 0, and label_names, a file); "
+    "class_depth); csv:FILE (flags path_column, label_column, split_column, "
+    "group_column, names or numbers from 0, and label_names, a file); "
     "tfds:NAME; npz:FILE. A work directory remembers its own.",
 )
 FORMAT = _format_flag.FORMAT
