@@ -1,0 +1,106 @@
+"""WebP: opacity, which way up, and the first of several frames.
+
+RFC 9649, 2.3 to 2.7: RIFF chunks from byte 12 on. The first is the image
+itself, lossy or lossless, or a head that says what others there are.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import tensorflow as tf
+
+from hierkeras.data.decoding import blending, orientation, reading
+
+LOSSY: Final = b"RIFF....WEBPVP8 "
+LOSSLESS: Final = b"RIFF....WEBPVP8L"
+EXTENDED: Final = b"RIFF....WEBPVP8X"
+_FIRST_CHUNK: Final = 12
+_KIND, _FLAGS, _HEAD = 15, 20, 30
+_ANIMATED, _HAS_EXIF, _HAS_OPACITY = 0x02, 0x08, 0x10
+_BYTES: Final = [bytes([number]) for number in range(256)]
+
+
+def pixels(encoded: tf.Tensor) -> tf.Tensor:
+    """How many an image promises, float64 scalar."""
+    head = reading.head(encoded, _HEAD)
+    # 14 bits each; then 14 bits and 14 bits, less 1; then 24 bits, less 1.
+    lossy = reading.little(tf.reshape(head[26:30], [2, 2])) % 2**14
+    packed = reading.little(head[21:25])
+    lossless = tf.stack([packed % 2**14, packed // 2**14 % 2**14]) + 1
+    extended = reading.little(tf.reshape(head[24:30], [2, 3])) + 1
+    sides = tf.where(
+        tf.equal(head[_KIND], ord(" ")),
+        lossy,
+        tf.where(tf.equal(head[_KIND], ord("L")), lossless, extended),
+    )
+    return tf.reduce_prod(tf.cast(sides, tf.float64))
+
+
+def decode(encoded: tf.Tensor, level: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decodes an image, of several frames the first.
+
+    Args:
+        encoded: scalar string that begins with `LOSSY`, `LOSSLESS` or
+            `EXTENDED`.
+        level: the background's red, green and blue, in 0..255.
+
+    Returns:
+        uint8 of shape [height, width, 3], and whether it has too many parts
+        to be looked through; then the image is wrong.
+    """
+    head = reading.head(encoded, _HEAD)
+    flags = tf.where(tf.equal(head[_KIND], ord("X")), head[_FLAGS], 0)
+
+    def has(flag: int) -> tf.Tensor:
+        return tf.equal(flags & flag, flag)
+
+    first, gave_up = tf.cond(
+        has(_ANIMATED),
+        lambda: _first_frame(encoded),
+        lambda: (encoded, tf.constant(False)),
+    )
+    image = tf.cond(
+        has(_HAS_OPACITY) | tf.equal(head[_KIND], ord("L")),
+        lambda: blending.over(_decoded(first, 4), level),
+        lambda: _decoded(first, 3),
+    )
+    turned, too_many = tf.cond(
+        has(_HAS_EXIF),
+        lambda: _orientation(encoded),
+        lambda: (tf.constant(orientation.UPRIGHT), tf.constant(False)),
+    )
+    return orientation.upright(image, turned), gave_up | too_many
+
+
+def _decoded(encoded: tf.Tensor, channels: int) -> tf.Tensor:
+    frames = tf.raw_ops.DecodeWebP(contents=encoded, channels=channels)
+    return tf.ensure_shape(frames[0], [None, None, channels])
+
+
+def _first_frame(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Cuts off what follows the first frame, which would be decoded too."""
+    chunk = reading.find_chunk(encoded, b"ANMF", _FIRST_CHUNK, riff=True)
+    end = tf.minimum(
+        tf.maximum(chunk.place, 8) + chunk.length + chunk.length % 2,
+        tf.strings.length(encoded),
+    )
+    shifts = tf.constant([0, 8, 16, 24])
+    digits = tf.bitwise.right_shift(end - 8, shifts) & 255
+    size = tf.strings.reduce_join(tf.gather(tf.constant(_BYTES), digits))
+    parts = [
+        tf.strings.substr(encoded, 0, 4),
+        size,
+        tf.strings.substr(encoded, 8, end - 8),
+    ]
+    return tf.strings.join(parts), chunk.too_many
+
+
+def _orientation(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    chunk = reading.find_chunk(encoded, b"EXIF", _FIRST_CHUNK, riff=True)
+    turned = tf.cond(
+        chunk.place >= 0,
+        lambda: orientation.of_exif(encoded, chunk.place),
+        lambda: orientation.UPRIGHT,
+    )
+    return turned, chunk.too_many
