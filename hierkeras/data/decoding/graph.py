@@ -18,17 +18,21 @@ from hierkeras.data.decoding import (
     bmp,
     gif,
     jpeg,
+    orientation,
     png,
     problems,
     reading,
     webp,
 )
 from hierkeras.data.decoding.pixels import Pixels
+from hierkeras.data.decoding.reading import Read
 from hierkeras.data.decoding.squares import to_square
 
 # Formats that are decoded, by what they begin with (a dot: any byte), then
 # those that are refused by name.
+_JPEG: Final = b"\xff\xd8\xff"
 _DECODED: Final = (
+    _JPEG,
     png.BEGINNING,
     bmp.BEGINNING,
     gif.BEGINNING,
@@ -36,7 +40,7 @@ _DECODED: Final = (
     webp.LOSSLESS,
     webp.EXTENDED,
 )
-_PNG, _BMP, _GIF, _WEBP, _OTHER = range(5)
+_JPEG_KIND, _PNG, _BMP, _GIF, _WEBP, _OTHER = range(6)
 _REFUSED: Final = (
     (b"II*\0", "TIFF"),
     (b"MM\0*", "TIFF"),
@@ -57,7 +61,6 @@ _REFUSED: Final = (
     (b"\0\0\1\0", "ICO"),
     (b"8BPS", "PSD"),
 )
-_JPEG: Final = b"\xff\xd8\xff"
 _HEAD: Final = 16
 
 
@@ -88,17 +91,52 @@ def decode(encoded: tf.Tensor, pixels: Pixels) -> Decoded:
     Raises:
         OpError: When run, if it is damaged.
     """
-    head = reading.head(encoded, len(_JPEG))
     # What is rare is a function of its own: its operations would be looked
     # at, though not run, for every JPEG.
-    result = tf.cond(
-        tf.reduce_all(head == tf.constant(list(_JPEG))),
-        lambda: _decode_jpeg(encoded, pixels),
-        lambda: _others(pixels)(encoded),
+    plain = is_plain(encoded, pixels)
+    result = Decoded(
+        *tf.cond(
+            plain,
+            lambda: decode_plain(encoded),
+            lambda: rare(pixels)(encoded),
+        )
     )
-    result = Decoded(*result)
     result.image.set_shape([None, None, 3])
     return result
+
+
+def is_plain(encoded: tf.Tensor, pixels: Pixels) -> tf.Tensor:
+    """Whether it is a JPEG that only has to be decoded; scalar bool.
+
+    Args:
+        encoded: scalar string.
+        pixels: how large it may be.
+
+    Raises:
+        OpError: When run, if it is a damaged JPEG.
+    """
+    head = reading.head(encoded, len(_JPEG))
+
+    def of_jpeg() -> tf.Tensor:
+        shape = tf.io.extract_jpeg_shape(encoded)
+        return jpeg.is_plain(encoded, shape) & (
+            _product(shape) <= pixels.max_pixels
+        )
+
+    return tf.cond(
+        tf.reduce_all(head == tf.constant(list(_JPEG))),
+        of_jpeg,
+        lambda: False,
+    )
+
+
+def decode_plain(encoded: tf.Tensor) -> Decoded:
+    """Decodes a JPEG that is plain; see `is_plain`."""
+    return _fine(tf.io.decode_jpeg(encoded, channels=3))
+
+
+def _product(shape: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_prod(tf.cast(shape[:2], tf.float64))
 
 
 def decode_and_resize(
@@ -142,65 +180,57 @@ def _refuse(problem: tf.Tensor, pixels: Pixels) -> tf.Operation:
     )
 
 
-def _fine(image: tf.Tensor, bits: tf.Tensor | int = 8) -> tuple:
-    return image, tf.constant(problems.FINE), tf.convert_to_tensor(bits)
+def _fine(image: tf.Tensor) -> Decoded:
+    return Decoded(image, tf.constant(problems.FINE), tf.constant(8))
 
 
-def _bad(problem: tf.Tensor | int) -> tuple:
+def _bad(problem: tf.Tensor | int) -> Decoded:
     nothing = tf.zeros([1, 1, 3], tf.uint8)
-    return nothing, tf.convert_to_tensor(problem), tf.constant(8)
-
-
-def _decode_jpeg(encoded: tf.Tensor, pixels: Pixels) -> tuple:
-    shape = tf.io.extract_jpeg_shape(encoded)
-    promised = tf.reduce_prod(tf.cast(shape[:2], tf.float32))
-    return tf.cond(
-        jpeg.is_plain(encoded, shape) & (promised <= pixels.max_pixels),
-        lambda: _fine(tf.io.decode_jpeg(encoded, channels=3)),
-        lambda: _unusual_jpeg(pixels)(encoded, promised),
-    )
+    return Decoded(nothing, tf.convert_to_tensor(problem), tf.constant(8))
 
 
 @functools.cache
-def _unusual_jpeg(pixels: Pixels) -> Callable[..., tuple]:
-    def decode_it(encoded: tf.Tensor, promised: tf.Tensor) -> tuple:
-        return tf.cond(
-            promised <= pixels.max_pixels,
-            lambda: _unless_too_many(*jpeg.decode_unusual(encoded)),
-            lambda: _bad(problems.TOO_LARGE),
-        )
+def rare(pixels: Pixels) -> Callable[[tf.Tensor], Decoded]:
+    """Returns what decodes everything, plain JPEG too, if not as fast.
 
-    return _apart(decode_it, tf.string, tf.float32)
+    Args:
+        pixels: as of `decode`.
+    """
 
-
-@functools.cache
-def _others(pixels: Pixels) -> Callable[[tf.Tensor], tuple]:
-    """Decodes what is no JPEG."""
-
-    def decode_it(encoded: tf.Tensor) -> tuple:
+    def decode_it(encoded: tf.Tensor) -> Decoded:
         number = _number(reading.head(encoded, _HEAD))
-        # The three beginnings of WebP are one branch.
-        kinds = tf.constant([_PNG, _BMP, _GIF, *[_WEBP] * 3])
+        kinds = tf.constant([_JPEG_KIND, _PNG, _BMP, _GIF, *[_WEBP] * 3])
         last = len(_DECODED)
         kind = tf.where(number < last, tf.gather(kinds, number % last), _OTHER)
-        branches = {
-            _PNG: lambda: _decode_png(encoded, pixels),
-            _BMP: lambda: _decode_bmp(encoded, pixels),
-            _GIF: lambda: _decode_gif(encoded, pixels),
-            _WEBP: lambda: _decode_webp(encoded, pixels),
-            _OTHER: lambda: _bad(_problem(number)),
+        level = pixels.level
+        branches: dict[int, Callable[[], tuple]] = {
+            _JPEG_KIND: lambda: _if_it_fits(
+                _product(tf.io.extract_jpeg_shape(encoded)),
+                pixels,
+                lambda: jpeg.decode_unusual(encoded),
+            ),
+            _PNG: lambda: _if_it_fits(
+                png.pixels(encoded), pixels, lambda: png.decode(encoded, level)
+            ),
+            _BMP: lambda: _read_bmp(encoded, pixels),
+            _GIF: lambda: _read_gif(encoded, pixels),
+            _WEBP: lambda: _if_it_fits(
+                webp.pixels(encoded),
+                pixels,
+                lambda: webp.decode(encoded, level),
+            ),
+            _OTHER: lambda: _unread(_problem(number)),
         }
-        return tf.switch_case(kind, branches)
+        read, problem = tf.switch_case(kind, branches)
+        read.image.set_shape([None, None, 3])
+        image = orientation.upright(read.image, encoded, read.exif)
+        problem = tf.where(read.too_many, problems.TOO_MANY_PARTS, problem)
+        return Decoded(image, problem, read.bits)
 
-    return _apart(decode_it, tf.string)
-
-
-def _apart(function: Callable, *dtypes: tf.DType) -> Callable:
-    """A function of scalars that stays one in the graph."""
     return tf.function(
-        function,
+        decode_it,
         autograph=False,
-        input_signature=[tf.TensorSpec([], dtype) for dtype in dtypes],
+        input_signature=[tf.TensorSpec([], tf.string)],
         experimental_attributes={"_noinline": True},
     )
 
@@ -209,9 +239,12 @@ def _number(head: tf.Tensor) -> tf.Tensor:
     """Which of the known beginnings an image has; their number if none."""
     beginnings = [*_DECODED, *(beginning for beginning, _ in _REFUSED)]
     table = tf.constant(
-        np.array([list(each[:_HEAD].ljust(_HEAD, b".")) for each in beginnings])
+        np.array(
+            [list(each[:_HEAD].ljust(_HEAD, b".")) for each in beginnings]
+        ),
+        tf.int32,
     )
-    same = (head == tf.cast(table, tf.int32)) | (table == ord("."))
+    same = (head == table) | (table == ord("."))
     begins = tf.concat([tf.reduce_all(same, axis=1), [True]], axis=0)
     return tf.argmax(begins, output_type=tf.int32)
 
@@ -222,72 +255,57 @@ def _problem(number: tf.Tensor) -> tf.Tensor:
     return tf.gather(tf.constant([*known, *told, problems.DAMAGED]), number)
 
 
+def _unread(problem: tf.Tensor | int) -> tuple[Read, tf.Tensor]:
+    bad = _bad(problem)
+    none = tf.constant(-1), tf.constant(False)
+    return Read(bad.image, *none, bad.bits), bad.problem
+
+
 def _if_it_fits(
-    promised: tf.Tensor, pixels: Pixels, then: Callable[[], tuple]
-) -> tuple:
+    promised: tf.Tensor, pixels: Pixels, read: Callable[[], Read]
+) -> tuple[Read, tf.Tensor]:
     return tf.cond(
         promised <= pixels.max_pixels,
-        then,
-        lambda: _bad(problems.TOO_LARGE),
+        lambda: (read(), tf.constant(problems.FINE)),
+        lambda: _unread(problems.TOO_LARGE),
     )
 
 
-def _unless_too_many(
-    image: tf.Tensor, too_many: tf.Tensor, bits: tf.Tensor | int = 8
-) -> tuple:
-    problem = tf.where(too_many, problems.TOO_MANY_PARTS, problems.FINE)
-    return image, problem, tf.convert_to_tensor(bits)
+def _unless(
+    problem: tf.Tensor, image: Callable[[], tf.Tensor]
+) -> tuple[Read, tf.Tensor]:
+    def read() -> tuple[Read, tf.Tensor]:
+        none = tf.constant(-1), tf.constant(False)
+        return Read(image(), *none, tf.constant(8)), problem
 
-
-def _decode_png(encoded: tf.Tensor, pixels: Pixels) -> tuple:
-    return _if_it_fits(
-        png.pixels(encoded),
-        pixels,
-        lambda: _unless_too_many(*png.decode(encoded, pixels.level)),
+    return tf.cond(
+        tf.equal(problem, problems.FINE), read, lambda: _unread(problem)
     )
 
 
-def _decode_webp(encoded: tf.Tensor, pixels: Pixels) -> tuple:
-    return _if_it_fits(
-        webp.pixels(encoded),
-        pixels,
-        lambda: _unless_too_many(*webp.decode(encoded, pixels.level)),
-    )
+def _first_of(*problems_: tuple[tf.Tensor, int]) -> tf.Tensor:
+    """The first problem that there is."""
+    there = tf.stack([*(is_there for is_there, _ in problems_), True])
+    numbers = tf.constant([*(n for _, n in problems_), problems.FINE])
+    return numbers[tf.argmax(there)]
 
 
-def _decode_gif(encoded: tf.Tensor, pixels: Pixels) -> tuple:
+def _read_gif(encoded: tf.Tensor, pixels: Pixels) -> tuple[Read, tf.Tensor]:
     first = gif.first_frame(encoded)
-    problem = tf.case(
-        [
-            (first.too_many, lambda: problems.TOO_MANY_PARTS),
-            (tf.equal(first.place, 0), lambda: problems.DAMAGED),
-            (first.pixels > pixels.max_pixels, lambda: problems.TOO_LARGE),
-            (tf.logical_not(first.fills), lambda: problems.PARTIAL_GIF),
-        ],
-        default=lambda: problems.FINE,
+    problem = _first_of(
+        (first.too_many, problems.TOO_MANY_PARTS),
+        (tf.equal(first.place, 0), problems.DAMAGED),
+        (first.pixels > pixels.max_pixels, problems.TOO_LARGE),
+        (tf.logical_not(first.fills), problems.PARTIAL_GIF),
     )
-    return tf.cond(
-        tf.equal(problem, problems.FINE),
-        lambda: _fine(gif.decode(encoded, first, pixels.level)),
-        lambda: _bad(problem),
-    )
+    return _unless(problem, lambda: gif.decode(encoded, first, pixels.level))
 
 
-def _decode_bmp(encoded: tf.Tensor, pixels: Pixels) -> tuple:
+def _read_bmp(encoded: tf.Tensor, pixels: Pixels) -> tuple[Read, tf.Tensor]:
     told = bmp.header(encoded)
-    problem = tf.case(
-        [
-            (told.pixels > pixels.max_pixels, lambda: problems.TOO_LARGE),
-            (tf.logical_not(told.usual), lambda: problems.UNUSUAL_BMP),
-            (
-                tf.logical_not(bmp.is_whole(encoded, told)),
-                lambda: problems.DAMAGED,
-            ),
-        ],
-        default=lambda: problems.FINE,
+    problem = _first_of(
+        (told.pixels > pixels.max_pixels, problems.TOO_LARGE),
+        (tf.logical_not(told.usual), problems.UNUSUAL_BMP),
+        (tf.logical_not(bmp.is_whole(encoded, told)), problems.DAMAGED),
     )
-    return tf.cond(
-        tf.equal(problem, problems.FINE),
-        lambda: _fine(bmp.decode(encoded, told, pixels.level)),
-        lambda: _bad(problem),
-    )
+    return _unless(problem, lambda: bmp.decode(encoded, told, pixels.level))

@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 
 import tensorflow as tf
 
-from hierkeras.data.decoding import orientation, reading
+from hierkeras.data.decoding import reading
+from hierkeras.data.decoding.reading import Read
 
 _SCAN, _END = 0xDA, 0xD9
 _EXIF: Final = b"\xff\xe1..Exif\0\0"
@@ -47,15 +48,11 @@ def is_plain(encoded: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
     return (shape[2] < 4) & tf.logical_not(has_exif)
 
 
-def decode_unusual(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def decode_unusual(encoded: tf.Tensor) -> Read:
     """Decodes one that is not plain.
 
     Args:
         encoded: scalar string.
-
-    Returns:
-        uint8 of shape [height, width, 3], and whether it has too many parts
-        to be looked through; then the image is wrong.
     """
     told = _told(encoded)
     colours = tf.io.extract_jpeg_shape(encoded)[2]
@@ -69,13 +66,8 @@ def decode_unusual(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             tf.strings.substr(encoded, 2, tf.strings.length(encoded)),
         ]
     )
-    turned = tf.cond(
-        told.exif >= 0,
-        lambda: orientation.of_exif(encoded, told.exif),
-        lambda: orientation.UPRIGHT,
-    )
     image = tf.io.decode_jpeg(completed, channels=3)
-    return orientation.upright(image, turned), told.too_many
+    return Read(image, told.exif, told.too_many, tf.constant(8))
 
 
 def _told(encoded: tf.Tensor) -> Told:

@@ -37,19 +37,16 @@ def of_exif(encoded: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
     tiff = tf.strings.substr(encoded, place, _LONGEST)
     data = tf.cast(tf.io.decode_raw(tiff, tf.uint8), tf.int32)
     data = tf.pad(data, [[0, 16]])
-    return tf.cond(
-        tf.reduce_all(data[:4] == tf.constant(list(b"II*\0"))),
-        lambda: _in_directory(data, is_little=True),
-        lambda: tf.cond(
-            tf.reduce_all(data[:4] == tf.constant(list(b"MM\0*"))),
-            lambda: _in_directory(data, is_little=False),
-            lambda: UPRIGHT,
-        ),
-    )
+    is_little = tf.reduce_all(data[:4] == tf.constant(list(b"II*\0")))
+    is_big = tf.reduce_all(data[:4] == tf.constant(list(b"MM\0*")))
+    return tf.where(is_little | is_big, _in_directory(data, is_little), UPRIGHT)
 
 
-def _in_directory(data: tf.Tensor, *, is_little: bool) -> tf.Tensor:
-    number = reading.little if is_little else reading.big
+def _in_directory(data: tf.Tensor, is_little: tf.Tensor) -> tf.Tensor:
+    def number(digits: tf.Tensor) -> tf.Tensor:
+        order = tf.where(is_little, digits, tf.reverse(digits, [-1]))
+        return reading.little(order)
+
     start = tf.minimum(reading.clipped(number(data[4:8])), tf.size(data) - 2)
     count = reading.clipped(number(data[start : start + 2]))
     count = tf.minimum(count, (tf.size(data) - start - 2) // 12)
@@ -72,13 +69,17 @@ def _in_directory(data: tf.Tensor, *, is_little: bool) -> tf.Tensor:
     return found[-1]
 
 
-def upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+def upright(image: tf.Tensor, encoded: tf.Tensor, exif: tf.Tensor) -> tf.Tensor:
     """Turns an image the way that its EXIF says.
 
     Args:
         image: uint8 of shape [height, width, 3].
-        orientation: int32 scalar in 1..8.
+        encoded: scalar string, the file.
+        exif: scalar int32, where EXIF begins in it; negative: there is none.
     """
+    orientation = tf.cond(
+        exif >= 0, lambda: of_exif(encoded, exif), lambda: UPRIGHT
+    )
     return tf.cond(
         tf.equal(orientation, UPRIGHT),
         lambda: image,

@@ -1,4 +1,4 @@
-"""PNG: opacity, deep samples, and which way up.
+"""PNG: opacity, deep samples, and where EXIF is.
 
 W3C PNG (third edition), 11: a signature of 8 bytes, then chunks, of which the
 first, IHDR, says width, height, bits of a sample and kind of colour.
@@ -10,7 +10,8 @@ from typing import Final
 
 import tensorflow as tf
 
-from hierkeras.data.decoding import blending, orientation, reading
+from hierkeras.data.decoding import blending, reading
+from hierkeras.data.decoding.reading import Read
 
 BEGINNING: Final = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _FIRST_CHUNK: Final = 8
@@ -26,18 +27,12 @@ def pixels(encoded: tf.Tensor) -> tf.Tensor:
     return tf.reduce_prod(tf.cast(sides, tf.float64))
 
 
-def decode(
-    encoded: tf.Tensor, level: int
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def decode(encoded: tf.Tensor, level: int) -> Read:
     """Decodes an image.
 
     Args:
         encoded: scalar string that begins with `BEGINNING`.
         level: the background's red, green and blue, in 0..255.
-
-    Returns:
-        uint8 of shape [height, width, 3]; whether it has too many parts to be
-        looked through, and then is wrong; and how many bits its samples use.
     """
     head = reading.head(encoded, _HEAD)
     has_opacity = tf.equal(
@@ -49,12 +44,12 @@ def decode(
         lambda: (_shallow(encoded, has_opacity, level), tf.constant(8)),
     )
     image.set_shape([None, None, 3])
-    turned, too_many = tf.cond(
+    exif, too_many = tf.cond(
         reading.contains(encoded, b"eXIf"),
-        lambda: _orientation(encoded),
-        lambda: (tf.constant(orientation.UPRIGHT), tf.constant(False)),
+        lambda: _exif(encoded),
+        lambda: (tf.constant(-1), tf.constant(False)),
     )
-    return orientation.upright(image, turned), too_many, bits
+    return Read(image, exif, too_many, bits)
 
 
 def _shallow(
@@ -106,11 +101,6 @@ def _significant(encoded: tf.Tensor, colour: tf.Tensor) -> tf.Tensor:
     return tf.where(chunk.place >= 0, said, 0)
 
 
-def _orientation(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _exif(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     chunk = reading.find_chunk(encoded, b"eXIf", _FIRST_CHUNK, riff=False)
-    turned = tf.cond(
-        chunk.place >= 0,
-        lambda: orientation.of_exif(encoded, chunk.place),
-        lambda: orientation.UPRIGHT,
-    )
-    return turned, chunk.too_many
+    return chunk.place, chunk.too_many

@@ -74,6 +74,23 @@ def big(digits: tf.Tensor) -> tf.Tensor:
     return little(tf.reverse(digits, [-1]))
 
 
+class Read(NamedTuple):
+    """An image as it is stored.
+
+    Args:
+        image: uint8 of shape [height, width, 3].
+        exif: scalar int32, where EXIF begins in the file, which says which
+            way up it is; negative: there is none.
+        too_many: scalar bool, whether looking for it was given up.
+        bits: scalar int32, that samples use; 8 but where each has 16.
+    """
+
+    image: tf.Tensor
+    exif: tf.Tensor
+    too_many: tf.Tensor
+    bits: tf.Tensor
+
+
 def clipped(number: tf.Tensor) -> tf.Tensor:
     """An int64 as int32; what does not fit becomes 2^30."""
     return tf.cast(tf.minimum(number, 2**30), tf.int32)

@@ -1,4 +1,4 @@
-"""WebP: opacity, which way up, and the first of several frames.
+"""WebP: opacity, where EXIF is, and the first of several frames.
 
 RFC 9649, 2.3 to 2.7: RIFF chunks from byte 12 on. The first is the image
 itself, lossy or lossless, or a head that says what others there are.
@@ -10,7 +10,8 @@ from typing import Final
 
 import tensorflow as tf
 
-from hierkeras.data.decoding import blending, orientation, reading
+from hierkeras.data.decoding import blending, reading
+from hierkeras.data.decoding.reading import Read
 
 LOSSY: Final = b"RIFF....WEBPVP8 "
 LOSSLESS: Final = b"RIFF....WEBPVP8L"
@@ -37,17 +38,13 @@ def pixels(encoded: tf.Tensor) -> tf.Tensor:
     return tf.reduce_prod(tf.cast(sides, tf.float64))
 
 
-def decode(encoded: tf.Tensor, level: int) -> tuple[tf.Tensor, tf.Tensor]:
+def decode(encoded: tf.Tensor, level: int) -> Read:
     """Decodes an image, of several frames the first.
 
     Args:
         encoded: scalar string that begins with `LOSSY`, `LOSSLESS` or
             `EXTENDED`.
         level: the background's red, green and blue, in 0..255.
-
-    Returns:
-        uint8 of shape [height, width, 3], and whether it has too many parts
-        to be looked through; then the image is wrong.
     """
     head = reading.head(encoded, _HEAD)
     flags = tf.where(tf.equal(head[_KIND], ord("X")), head[_FLAGS], 0)
@@ -65,12 +62,12 @@ def decode(encoded: tf.Tensor, level: int) -> tuple[tf.Tensor, tf.Tensor]:
         lambda: blending.over(_decoded(first, 4), level),
         lambda: _decoded(first, 3),
     )
-    turned, too_many = tf.cond(
+    exif, too_many = tf.cond(
         has(_HAS_EXIF),
-        lambda: _orientation(encoded),
-        lambda: (tf.constant(orientation.UPRIGHT), tf.constant(False)),
+        lambda: _exif(encoded),
+        lambda: (tf.constant(-1), tf.constant(False)),
     )
-    return orientation.upright(image, turned), gave_up | too_many
+    return Read(image, exif, gave_up | too_many, tf.constant(8))
 
 
 def _decoded(encoded: tf.Tensor, channels: int) -> tf.Tensor:
@@ -96,11 +93,6 @@ def _first_frame(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.strings.join(parts), chunk.too_many
 
 
-def _orientation(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _exif(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     chunk = reading.find_chunk(encoded, b"EXIF", _FIRST_CHUNK, riff=True)
-    turned = tf.cond(
-        chunk.place >= 0,
-        lambda: orientation.of_exif(encoded, chunk.place),
-        lambda: orientation.UPRIGHT,
-    )
-    return turned, chunk.too_many
+    return chunk.place, chunk.too_many
