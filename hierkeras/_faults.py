@@ -46,7 +46,11 @@ _GRAPH_NAMES: Final = re.compile(
     r"\{\{(?!node ).*?\}\}"
     r"|Error in user-defined function passed to .*? iterator: \S+: "
 )
-_DECODING: Final = re.compile(r"\bnode \S*\bDecodeImage\b|JPEG XL images are")
+_DECODING: Final = re.compile(
+    r"\bnode \S*\b(Decode(Jpeg|Png|Gif|WebP)|ExtractJpegShape)\b"
+    r"|an image cannot be decoded"
+)
+_ASSERTED: Final = re.compile(r"assertion failed: (\[.*\])")
 _BESIDE_REASON: Final = re.compile(
     r"Graph execution error|Detected at node|<stack traces|.*\[\[|\s*$"
 )
@@ -106,7 +110,10 @@ def reason(error: BaseException) -> str:
     """The words of one of TensorFlow's errors, without the graph's names."""
     lines = _GRAPH_NAMES.sub("", str(error)).splitlines()
     kept = [line for line in lines if not _BESIDE_REASON.match(line)]
-    return " ".join(re.sub(r"\[Op:.*", "", " ".join(kept)).split())
+    words = re.sub(r"\[Op:.*", "", " ".join(kept))
+    if asserted := _ASSERTED.search(words):
+        words = asserted[1].strip("[]").replace("] [", " ")
+    return " ".join(words.split())
 
 
 def _of_system(error: OSError, places: Collection[str]) -> str | None:

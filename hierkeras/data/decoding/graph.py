@@ -62,6 +62,8 @@ _REFUSED: Final = (
     (b"8BPS", "PSD"),
 )
 _HEAD: Final = 16
+# What an error begins with that says of an image why it is not decoded.
+REFUSED: Final = "an image cannot be decoded; it"
 
 
 class Decoded(NamedTuple):
@@ -71,7 +73,7 @@ class Decoded(NamedTuple):
         image: uint8 of shape [height, width, 3]; without meaning if there is
             a problem.
         problem: int32 scalar, one of `problems`.
-        bits: int32 scalar, that the file's samples use; 8 but where each has
+        bits: int32 scalar, that the file's samples use; 0 but where each has
             16.
     """
 
@@ -80,13 +82,18 @@ class Decoded(NamedTuple):
     bits: tf.Tensor
 
 
-def decode(encoded: tf.Tensor, pixels: Pixels) -> Decoded:
+def decode(
+    encoded: tf.Tensor,
+    pixels: Pixels,
+    others: Callable[[tf.Tensor], Decoded] | None = None,
+) -> Decoded:
     """Decodes an image.
 
     Args:
         encoded: scalar string.
         pixels: what shows through where it is transparent, and how large it
             may be.
+        others: what decodes all but plain JPEGs; None: `rare`.
 
     Raises:
         OpError: When run, if it is damaged.
@@ -98,7 +105,7 @@ def decode(encoded: tf.Tensor, pixels: Pixels) -> Decoded:
         *tf.cond(
             plain,
             lambda: decode_plain(encoded),
-            lambda: rare(pixels)(encoded),
+            lambda: (others or rare(pixels))(encoded),
         )
     )
     result.image.set_shape([None, None, 3])
@@ -115,7 +122,6 @@ def is_plain(encoded: tf.Tensor, pixels: Pixels) -> tf.Tensor:
     Raises:
         OpError: When run, if it is a damaged JPEG.
     """
-    head = reading.head(encoded, len(_JPEG))
 
     def of_jpeg() -> tf.Tensor:
         shape = tf.io.extract_jpeg_shape(encoded)
@@ -124,7 +130,7 @@ def is_plain(encoded: tf.Tensor, pixels: Pixels) -> tf.Tensor:
         )
 
     return tf.cond(
-        tf.reduce_all(head == tf.constant(list(_JPEG))),
+        tf.equal(tf.strings.substr(encoded, 0, len(_JPEG)), _JPEG),
         of_jpeg,
         lambda: False,
     )
@@ -140,7 +146,10 @@ def _product(shape: tf.Tensor) -> tf.Tensor:
 
 
 def decode_and_resize(
-    image: tf.Tensor, image_size: int, pixels: Pixels | None = None
+    image: tf.Tensor,
+    image_size: int,
+    pixels: Pixels,
+    others: Callable[[tf.Tensor], Decoded] | None = None,
 ) -> tf.Tensor:
     """Turns an image into a square of a given size.
 
@@ -152,7 +161,8 @@ def decode_and_resize(
             [height, width, channels], with 1, 3 or 4 channels, of which the
             fourth is opacity.
         image_size: side of the result in pixels.
-        pixels: how; None: as `Pixels()`.
+        pixels: how.
+        others: as of `decode`.
 
     Returns:
         uint8 tensor of shape [image_size, image_size, 3].
@@ -160,10 +170,14 @@ def decode_and_resize(
     Raises:
         InvalidArgumentError: When run, if it cannot be decoded.
     """
-    pixels = pixels or Pixels()
     if image.dtype == tf.string:
-        decoded = decode(image, pixels)
-        with tf.control_dependencies([_refuse(decoded.problem, pixels)]):
+        decoded = decode(image, pixels, others)
+        reasons = tf.constant(problems.reasons(pixels))
+        refuse = tf.debugging.Assert(
+            tf.equal(decoded.problem, problems.FINE),
+            [REFUSED, tf.gather(reasons, decoded.problem)],
+        )
+        with tf.control_dependencies([refuse]):
             image = tf.identity(decoded.image)
     elif image.shape[-1] == 1:
         image = tf.image.grayscale_to_rgb(image)
@@ -172,21 +186,13 @@ def decode_and_resize(
     return to_square(image, image_size, pixels)
 
 
-def _refuse(problem: tf.Tensor, pixels: Pixels) -> tf.Operation:
-    reasons = tf.constant(problems.reasons(pixels))
-    return tf.debugging.Assert(
-        tf.equal(problem, problems.FINE),
-        ["the image", tf.gather(reasons, problem)],
-    )
-
-
 def _fine(image: tf.Tensor) -> Decoded:
-    return Decoded(image, tf.constant(problems.FINE), tf.constant(8))
+    return Decoded(image, tf.constant(problems.FINE), tf.constant(0))
 
 
 def _bad(problem: tf.Tensor | int) -> Decoded:
     nothing = tf.zeros([1, 1, 3], tf.uint8)
-    return Decoded(nothing, tf.convert_to_tensor(problem), tf.constant(8))
+    return Decoded(nothing, tf.convert_to_tensor(problem), tf.constant(0))
 
 
 @functools.cache

@@ -67,7 +67,7 @@ def decode_unusual(encoded: tf.Tensor) -> Read:
         ]
     )
     image = tf.io.decode_jpeg(completed, channels=3)
-    return Read(image, told.exif, told.too_many, tf.constant(8))
+    return Read(image, told.exif, told.too_many, tf.constant(0))
 
 
 def _told(encoded: tf.Tensor) -> Told:

@@ -41,7 +41,7 @@ def decode(encoded: tf.Tensor, level: int) -> Read:
     image, bits = tf.cond(
         tf.equal(head[_DEPTH], blending.FULL_DEPTH),
         lambda: _deep(encoded, head, has_opacity, level),
-        lambda: (_shallow(encoded, has_opacity, level), tf.constant(8)),
+        lambda: (_shallow(encoded, has_opacity, level), tf.constant(0)),
     )
     image.set_shape([None, None, 3])
     exif, too_many = tf.cond(

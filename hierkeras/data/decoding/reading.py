@@ -82,7 +82,7 @@ class Read(NamedTuple):
         exif: scalar int32, where EXIF begins in the file, which says which
             way up it is; negative: there is none.
         too_many: scalar bool, whether looking for it was given up.
-        bits: scalar int32, that samples use; 8 but where each has 16.
+        bits: scalar int32, that samples use; 0 but where each has 16.
     """
 
     image: tf.Tensor

@@ -67,7 +67,7 @@ def decode(encoded: tf.Tensor, level: int) -> Read:
         lambda: _exif(encoded),
         lambda: (tf.constant(-1), tf.constant(False)),
     )
-    return Read(image, exif, gave_up | too_many, tf.constant(8))
+    return Read(image, exif, gave_up | too_many, tf.constant(0))
 
 
 def _decoded(encoded: tf.Tensor, channels: int) -> tf.Tensor:
