@@ -16,7 +16,7 @@ from hierkeras._errors import UsageError, UserError
 from hierkeras.data import pipeline
 from hierkeras.data.augment import random_shift_and_flip
 from hierkeras.data.decoding import anything, formats, graph
-from hierkeras.data.decoding.pixels import Pixels
+from hierkeras.data.decoding.pixels import DEFAULT, Pixels
 from hierkeras.data.memory import ImageMemory, on_host
 from hierkeras.data.source import Cache, Source
 
@@ -67,7 +67,7 @@ class Images:
         self,
         source: Source,
         image_size: int,
-        pixels: Pixels | None = None,
+        pixels: Pixels = DEFAULT,
         *,
         cache: Cache = "auto",
         memory_share: float = 1.0,
@@ -79,7 +79,7 @@ class Images:
             )
         self.source = source
         self.image_size = image_size
-        self._pixels = pixels or Pixels()
+        self._pixels = pixels
         self._cache = cache
         self._memory_share = memory_share
         size = len(source.catalogue.keys)
@@ -274,6 +274,9 @@ class Images:
         return lambda places: (load(places), tf.gather(answers, places))
 
     def _decode(self, image: tf.Tensor) -> tf.Tensor:
+        return self._decode_noted(image)[0]
+
+    def _decode_noted(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return anything.decode_and_resize(image, self.image_size, self._pixels)
 
     def _decoded_pairs(
@@ -322,8 +325,7 @@ class Images:
             .map(
                 lambda index, image: (
                     index,
-                    self._decode(image),
-                    anything.note(image, self._pixels),
+                    *self._decode_noted(image),
                 ),
                 num_parallel_calls=tf.data.AUTOTUNE,
             )

@@ -11,12 +11,12 @@ _DEPTHS: Final = (8, 10, 12, 14)
 FULL_DEPTH: Final = 16
 
 
-def over(image: tf.Tensor, level: int) -> tf.Tensor:
+def over(image: tf.Tensor, level: tf.Tensor | int) -> tf.Tensor:
     """Lays an image over a background.
 
     Args:
         image: uint8 of shape [height, width, 4], the fourth being opacity.
-        level: the background's red, green and blue, in 0..255.
+        level: scalar int32, the background's red, green and blue, in 0..255.
 
     Returns:
         uint8 of shape [height, width, 3].

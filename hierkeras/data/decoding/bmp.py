@@ -144,13 +144,15 @@ def is_whole(encoded: tf.Tensor, told: Header) -> tf.Tensor:
     )
 
 
-def decode(encoded: tf.Tensor, told: Header, level: int) -> tf.Tensor:
+def decode(
+    encoded: tf.Tensor, told: Header, level: tf.Tensor | int
+) -> tf.Tensor:
     """Decodes an image.
 
     Args:
         encoded: scalar string that begins with `BEGINNING`, and is whole.
         told: its header, of a usual kind.
-        level: the background's red, green and blue, in 0..255.
+        level: scalar int32, the background's red, green and blue, in 0..255.
 
     Returns:
         uint8 of shape [height, width, 3].
@@ -204,7 +206,9 @@ def _channels(rows: tf.Tensor, told: Header, count: int) -> tf.Tensor:
     )
 
 
-def _of_four(channels: tf.Tensor, told: Header, level: int) -> tf.Tensor:
+def _of_four(
+    channels: tf.Tensor, told: Header, level: tf.Tensor | int
+) -> tf.Tensor:
     colours = channels[..., 2::-1]
     return tf.cond(
         told.masks[3] > 0,
@@ -215,7 +219,7 @@ def _of_four(channels: tf.Tensor, told: Header, level: int) -> tf.Tensor:
     )
 
 
-def _masked(rows: tf.Tensor, told: Header, level: int) -> tf.Tensor:
+def _masked(rows: tf.Tensor, told: Header, level: tf.Tensor | int) -> tf.Tensor:
     """Pixels of 16 or 32 bits, of which masks tell the colours'."""
     size = told.bits // 8
     digits = tf.reshape(

@@ -65,13 +65,15 @@ def first_frame(encoded: tf.Tensor) -> First:
     )
 
 
-def decode(encoded: tf.Tensor, first: First, level: int) -> tf.Tensor:
+def decode(
+    encoded: tf.Tensor, first: First, level: tf.Tensor | int
+) -> tf.Tensor:
     """Decodes the first frame.
 
     Args:
         encoded: scalar string that begins with `BEGINNING`.
         first: its first frame, which fills the whole image.
-        level: the background's red, green and blue, in 0..255.
+        level: scalar int32, the background's red, green and blue, in 0..255.
 
     Returns:
         uint8 of shape [height, width, 3].
@@ -88,22 +90,25 @@ def decode(encoded: tf.Tensor, first: First, level: int) -> tf.Tensor:
 
 
 def _without_transparency(
-    encoded: tf.Tensor, first: First, colour: tf.Tensor, level: int
+    encoded: tf.Tensor, first: First, colour: tf.Tensor, level: tf.Tensor | int
 ) -> tf.Tensor:
     own = reading.part(encoded, first.place + 9, 1)[0]
     table = tf.where(own >= 0x80, first.place + 10, _HEAD)
     flags = tf.where(own >= 0x80, own, reading.head(encoded, _HEAD)[_FLAGS])
     known = colour < tf.bitwise.left_shift(2, flags % 8)
-    encoded = _replaced(encoded, first.control + 3, b"\0")
+    encoded = _replaced(encoded, first.control + 3, tf.constant(b"\0"))
+    background = tf.strings.join([reading.bytes_of(level)] * 3)
     return tf.cond(
         known,
-        lambda: _replaced(encoded, table + 3 * colour, bytes([level] * 3)),
+        lambda: _replaced(encoded, table + 3 * colour, background),
         lambda: encoded,
     )
 
 
-def _replaced(encoded: tf.Tensor, place: tf.Tensor, new: bytes) -> tf.Tensor:
-    rest = place + len(new)
+def _replaced(
+    encoded: tf.Tensor, place: tf.Tensor, new: tf.Tensor
+) -> tf.Tensor:
+    rest = place + tf.strings.length(new)
     return tf.strings.join(
         [
             tf.strings.substr(encoded, 0, place),

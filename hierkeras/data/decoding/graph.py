@@ -24,7 +24,7 @@ from hierkeras.data.decoding import (
     reading,
     webp,
 )
-from hierkeras.data.decoding.pixels import Pixels
+from hierkeras.data.decoding.pixels import DEFAULT, Pixels
 from hierkeras.data.decoding.reading import Read
 from hierkeras.data.decoding.squares import to_square
 
@@ -105,7 +105,7 @@ def decode(
         *tf.cond(
             plain,
             lambda: decode_plain(encoded),
-            lambda: (others or rare(pixels))(encoded),
+            lambda: others(encoded) if others else rare(encoded, pixels),
         )
     )
     result.image.set_shape([None, None, 3])
@@ -146,10 +146,7 @@ def _product(shape: tf.Tensor) -> tf.Tensor:
 
 
 def decode_and_resize(
-    image: tf.Tensor,
-    image_size: int,
-    pixels: Pixels,
-    others: Callable[[tf.Tensor], Decoded] | None = None,
+    image: tf.Tensor, image_size: int, pixels: Pixels = DEFAULT
 ) -> tf.Tensor:
     """Turns an image into a square of a given size.
 
@@ -162,7 +159,6 @@ def decode_and_resize(
             fourth is opacity.
         image_size: side of the result in pixels.
         pixels: how.
-        others: as of `decode`.
 
     Returns:
         uint8 tensor of shape [image_size, image_size, 3].
@@ -171,19 +167,31 @@ def decode_and_resize(
         InvalidArgumentError: When run, if it cannot be decoded.
     """
     if image.dtype == tf.string:
-        decoded = decode(image, pixels, others)
-        reasons = tf.constant(problems.reasons(pixels))
-        refuse = tf.debugging.Assert(
-            tf.equal(decoded.problem, problems.FINE),
-            [REFUSED, tf.gather(reasons, decoded.problem)],
-        )
-        with tf.control_dependencies([refuse]):
-            image = tf.identity(decoded.image)
+        image = checked(decode(image, pixels), pixels)
     elif image.shape[-1] == 1:
         image = tf.image.grayscale_to_rgb(image)
     elif image.shape[-1] == 4:
         image = blending.over(image, pixels.level)
     return to_square(image, image_size, pixels)
+
+
+def checked(decoded: Decoded, pixels: Pixels) -> tf.Tensor:
+    """The image itself, uint8 of shape [height, width, 3].
+
+    Args:
+        decoded: what was decoded.
+        pixels: how.
+
+    Raises:
+        InvalidArgumentError: When run, if there is a problem.
+    """
+    reasons = tf.constant(problems.reasons(pixels))
+    fine = tf.debugging.Assert(
+        decoded.problem <= problems.FINE,
+        [REFUSED, tf.gather(reasons, tf.maximum(decoded.problem, 0))],
+    )
+    with tf.control_dependencies([fine]):
+        return tf.identity(decoded.image)
 
 
 def _fine(image: tf.Tensor) -> Decoded:
@@ -195,34 +203,42 @@ def _bad(problem: tf.Tensor | int) -> Decoded:
     return Decoded(nothing, tf.convert_to_tensor(problem), tf.constant(0))
 
 
-@functools.cache
-def rare(pixels: Pixels) -> Callable[[tf.Tensor], Decoded]:
-    """Returns what decodes everything, plain JPEG too, if not as fast.
+def rare(encoded: tf.Tensor, pixels: Pixels) -> Decoded:
+    """Decodes everything, plain JPEG too, if not as fast.
 
     Args:
+        encoded: scalar string.
         pixels: as of `decode`.
     """
+    limit = tf.constant(pixels.max_pixels, tf.float64)
+    return Decoded(*_rare()(encoded, tf.constant(pixels.level), limit))
 
-    def decode_it(encoded: tf.Tensor) -> Decoded:
+
+@functools.cache
+def _rare() -> Callable[..., Decoded]:
+    """Traced once in a process, which takes a second."""
+
+    def decode_it(
+        encoded: tf.Tensor, level: tf.Tensor, limit: tf.Tensor
+    ) -> Decoded:
         number = _number(reading.head(encoded, _HEAD))
         kinds = tf.constant([_JPEG_KIND, _PNG, _BMP, _GIF, *[_WEBP] * 3])
         last = len(_DECODED)
         kind = tf.where(number < last, tf.gather(kinds, number % last), _OTHER)
-        level = pixels.level
         branches: dict[int, Callable[[], tuple]] = {
             _JPEG_KIND: lambda: _if_it_fits(
                 _product(tf.io.extract_jpeg_shape(encoded)),
-                pixels,
+                limit,
                 lambda: jpeg.decode_unusual(encoded),
             ),
             _PNG: lambda: _if_it_fits(
-                png.pixels(encoded), pixels, lambda: png.decode(encoded, level)
+                png.pixels(encoded), limit, lambda: png.decode(encoded, level)
             ),
-            _BMP: lambda: _read_bmp(encoded, pixels),
-            _GIF: lambda: _read_gif(encoded, pixels),
+            _BMP: lambda: _read_bmp(encoded, level, limit),
+            _GIF: lambda: _read_gif(encoded, level, limit),
             _WEBP: lambda: _if_it_fits(
                 webp.pixels(encoded),
-                pixels,
+                limit,
                 lambda: webp.decode(encoded, level),
             ),
             _OTHER: lambda: _unread(_problem(number)),
@@ -233,10 +249,11 @@ def rare(pixels: Pixels) -> Callable[[tf.Tensor], Decoded]:
         problem = tf.where(read.too_many, problems.TOO_MANY_PARTS, problem)
         return Decoded(image, problem, read.bits)
 
+    scalars = (tf.string, tf.int32, tf.float64)
     return tf.function(
         decode_it,
         autograph=False,
-        input_signature=[tf.TensorSpec([], tf.string)],
+        input_signature=[tf.TensorSpec([], dtype) for dtype in scalars],
         experimental_attributes={"_noinline": True},
     )
 
@@ -268,10 +285,10 @@ def _unread(problem: tf.Tensor | int) -> tuple[Read, tf.Tensor]:
 
 
 def _if_it_fits(
-    promised: tf.Tensor, pixels: Pixels, read: Callable[[], Read]
+    promised: tf.Tensor, limit: tf.Tensor, read: Callable[[], Read]
 ) -> tuple[Read, tf.Tensor]:
     return tf.cond(
-        promised <= pixels.max_pixels,
+        promised <= limit,
         lambda: (read(), tf.constant(problems.FINE)),
         lambda: _unread(problems.TOO_LARGE),
     )
@@ -282,7 +299,7 @@ def _unless(
 ) -> tuple[Read, tf.Tensor]:
     def read() -> tuple[Read, tf.Tensor]:
         none = tf.constant(-1), tf.constant(False)
-        return Read(image(), *none, tf.constant(8)), problem
+        return Read(image(), *none, tf.constant(0)), problem
 
     return tf.cond(
         tf.equal(problem, problems.FINE), read, lambda: _unread(problem)
@@ -296,22 +313,26 @@ def _first_of(*problems_: tuple[tf.Tensor, int]) -> tf.Tensor:
     return numbers[tf.argmax(there)]
 
 
-def _read_gif(encoded: tf.Tensor, pixels: Pixels) -> tuple[Read, tf.Tensor]:
+def _read_gif(
+    encoded: tf.Tensor, level: tf.Tensor, limit: tf.Tensor
+) -> tuple[Read, tf.Tensor]:
     first = gif.first_frame(encoded)
     problem = _first_of(
         (first.too_many, problems.TOO_MANY_PARTS),
         (tf.equal(first.place, 0), problems.DAMAGED),
-        (first.pixels > pixels.max_pixels, problems.TOO_LARGE),
+        (first.pixels > limit, problems.TOO_LARGE),
         (tf.logical_not(first.fills), problems.PARTIAL_GIF),
     )
-    return _unless(problem, lambda: gif.decode(encoded, first, pixels.level))
+    return _unless(problem, lambda: gif.decode(encoded, first, level))
 
 
-def _read_bmp(encoded: tf.Tensor, pixels: Pixels) -> tuple[Read, tf.Tensor]:
+def _read_bmp(
+    encoded: tf.Tensor, level: tf.Tensor, limit: tf.Tensor
+) -> tuple[Read, tf.Tensor]:
     told = bmp.header(encoded)
     problem = _first_of(
-        (told.pixels > pixels.max_pixels, problems.TOO_LARGE),
+        (told.pixels > limit, problems.TOO_LARGE),
         (tf.logical_not(told.usual), problems.UNUSUAL_BMP),
         (tf.logical_not(bmp.is_whole(encoded, told)), problems.DAMAGED),
     )
-    return _unless(problem, lambda: bmp.decode(encoded, told, pixels.level))
+    return _unless(problem, lambda: bmp.decode(encoded, told, level))

@@ -28,6 +28,7 @@ DECODES: Final = (
 _SHOWN_AS_THEY_ARE: Final = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr")
 _CLEAR: Final = ("LA", "La", "PA", "RGBA", "RGBa")
 _DEPTHS: Final = (8, 10, 12, 14, 16)
+_MOST_PIXELS: Final = 10**9
 _SUBFILE, _BITS, _DNG_VERSION = 254, 258, 50706
 
 
@@ -49,28 +50,23 @@ def decode(encoded: bytes, pixels: Pixels) -> Array:
     Raises:
         CannotDecode: If it cannot be shown rightly.
     """
-    kind = formats.kind_of(encoded[: formats.HEAD_BYTES])
-    if kind not in DECODES:
-        raise CannotDecode(f"is a {kind}, which is not decoded")
-    if kind == "HEIC" and not _takes_heic():
-        raise CannotDecode(
-            "is a HEIC, for which a package is not installed: run "
-            "pip install pillow-heif"
-        )
-    try:
-        return _shown(encoded, kind, pixels)
-    except CannotDecode:
-        raise
-    except Image.DecompressionBombError:
-        raise CannotDecode(_too_large(pixels)) from None
-    except Exception as error:  # Pillow's plug-ins raise what they like
-        raise CannotDecode(f"is a damaged {kind} ({error})") from None
+    image = _opened(encoded, pixels.max_pixels)
+    return _over(image, pixels.level) if image.shape[-1] == 4 else image
 
 
-def to_png(encoded: bytes, pixels: Pixels) -> bytes:
-    """As `decode`, as a PNG file, which a served graph decodes alike."""
+def to_png(encoded: bytes) -> bytes:
+    """An image as a PNG file, which a served graph decodes to the same.
+
+    Opacity is kept, for the model knows over which background.
+
+    Args:
+        encoded: The file.
+
+    Raises:
+        CannotDecode: As `decode`.
+    """
     file = io.BytesIO()
-    Image.fromarray(decode(encoded, pixels)).save(file, "PNG")
+    Image.fromarray(_opened(encoded, _MOST_PIXELS)).save(file, "PNG")
     return file.getvalue()
 
 
@@ -98,19 +94,40 @@ def _takes_heic() -> bool:
     return True
 
 
-def _too_large(pixels: Pixels) -> str:
-    return f"has more than {pixels.max_pixels} pixels"
+def _opened(encoded: bytes, max_pixels: int) -> Array:
+    """uint8 array of shape (height, width, 3), or 4 with opacity."""
+    kind = formats.kind_of(encoded[: formats.HEAD_BYTES])
+    if kind not in DECODES:
+        raise CannotDecode(f"is {kind or 'no image'}, which is not decoded")
+    if kind == "HEIC" and not _takes_heic():
+        raise CannotDecode(
+            "is a HEIC, for which a package is not installed: run "
+            "pip install pillow-heif"
+        )
+    try:
+        return _shown(encoded, kind, max_pixels)
+    except CannotDecode:
+        raise
+    except Image.DecompressionBombError:
+        raise CannotDecode(_too_large(max_pixels)) from None
+    except Exception as error:  # Pillow's plug-ins raise what they like
+        reason = " ".join(str(error).split())
+        raise CannotDecode(f"is a damaged {kind} ({reason})") from None
 
 
-def _shown(encoded: bytes, kind: str, pixels: Pixels) -> Array:
+def _too_large(max_pixels: int) -> str:
+    return f"has more than {max_pixels} pixels"
+
+
+def _shown(encoded: bytes, kind: str, max_pixels: int) -> Array:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of large images, and odd tags
         with Image.open(io.BytesIO(encoded)) as image:
-            if image.width * image.height > pixels.max_pixels:
-                raise CannotDecode(_too_large(pixels))
+            if image.width * image.height > max_pixels:
+                raise CannotDecode(_too_large(max_pixels))
             _check_raw(image)
             image.load()
-            return _coloured(ImageOps.exif_transpose(image), kind, pixels)
+            return _coloured(ImageOps.exif_transpose(image), kind)
 
 
 def _check_raw(image: Image.Image) -> None:
@@ -120,11 +137,11 @@ def _check_raw(image: Image.Image) -> None:
         raise CannotDecode("is a camera's raw file; develop it to JPEG")
 
 
-def _coloured(image: Image.Image, kind: str, pixels: Pixels) -> Array:
+def _coloured(image: Image.Image, kind: str) -> Array:
     if image.mode == "I" or image.mode.startswith("I;16"):
         return _of_deep(np.asarray(image), kind)
     if image.mode in _CLEAR or "transparency" in image.info:
-        return _over(np.asarray(image.convert("RGBA")), pixels.level)
+        return np.asarray(image.convert("RGBA"))
     if image.mode not in _SHOWN_AS_THEY_ARE:
         raise CannotDecode(f"has samples of kind {image.mode}; convert it")
     result = np.asarray(image.convert("RGB"))

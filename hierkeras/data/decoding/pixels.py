@@ -37,3 +37,6 @@ class Pixels:
     def level(self) -> int:
         """The background's red, green and blue, in 0..255."""
         return BACKGROUNDS[self.background]
+
+
+DEFAULT: Final = Pixels()

@@ -27,12 +27,12 @@ def pixels(encoded: tf.Tensor) -> tf.Tensor:
     return tf.reduce_prod(tf.cast(sides, tf.float64))
 
 
-def decode(encoded: tf.Tensor, level: int) -> Read:
+def decode(encoded: tf.Tensor, level: tf.Tensor | int) -> Read:
     """Decodes an image.
 
     Args:
         encoded: scalar string that begins with `BEGINNING`.
-        level: the background's red, green and blue, in 0..255.
+        level: scalar int32, the background's red, green and blue, in 0..255.
     """
     head = reading.head(encoded, _HEAD)
     has_opacity = tf.equal(
@@ -53,7 +53,7 @@ def decode(encoded: tf.Tensor, level: int) -> Read:
 
 
 def _shallow(
-    encoded: tf.Tensor, has_opacity: tf.Tensor, level: int
+    encoded: tf.Tensor, has_opacity: tf.Tensor, level: tf.Tensor | int
 ) -> tf.Tensor:
     return tf.cond(
         has_opacity,
@@ -63,7 +63,10 @@ def _shallow(
 
 
 def _deep(
-    encoded: tf.Tensor, head: tf.Tensor, has_opacity: tf.Tensor, level: int
+    encoded: tf.Tensor,
+    head: tf.Tensor,
+    has_opacity: tf.Tensor,
+    level: tf.Tensor | int,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     least = tf.cond(
         reading.contains(encoded, b"sBIT"),

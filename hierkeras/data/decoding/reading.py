@@ -12,6 +12,7 @@ import tensorflow as tf
 
 # A loop of an operation or two takes some 10 microseconds a turn.
 MOST_PARTS: Final = 10_000
+_BYTES: Final = [bytes([number]) for number in range(256)]
 
 
 def head(encoded: tf.Tensor, length: int) -> tf.Tensor:
@@ -72,6 +73,11 @@ def little(digits: tf.Tensor) -> tf.Tensor:
 def big(digits: tf.Tensor) -> tf.Tensor:
     """As `little`, the highest byte first."""
     return little(tf.reverse(digits, [-1]))
+
+
+def bytes_of(numbers: tf.Tensor) -> tf.Tensor:
+    """Numbers in 0..255, int32, as strings of one byte each."""
+    return tf.gather(tf.constant(_BYTES), numbers)
 
 
 class Read(NamedTuple):

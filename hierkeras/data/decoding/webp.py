@@ -18,8 +18,7 @@ LOSSLESS: Final = b"RIFF....WEBPVP8L"
 EXTENDED: Final = b"RIFF....WEBPVP8X"
 _FIRST_CHUNK: Final = 12
 _KIND, _FLAGS, _HEAD = 15, 20, 30
-_ANIMATED, _HAS_EXIF, _HAS_OPACITY = 0x02, 0x08, 0x10
-_BYTES: Final = [bytes([number]) for number in range(256)]
+_ANIMATED, _HAS_EXIF, _OPACITY = 0x02, 0x08, 0x10
 
 
 def pixels(encoded: tf.Tensor) -> tf.Tensor:
@@ -38,13 +37,13 @@ def pixels(encoded: tf.Tensor) -> tf.Tensor:
     return tf.reduce_prod(tf.cast(sides, tf.float64))
 
 
-def decode(encoded: tf.Tensor, level: int) -> Read:
+def decode(encoded: tf.Tensor, level: tf.Tensor | int) -> Read:
     """Decodes an image, of several frames the first.
 
     Args:
         encoded: scalar string that begins with `LOSSY`, `LOSSLESS` or
             `EXTENDED`.
-        level: the background's red, green and blue, in 0..255.
+        level: scalar int32, the background's red, green and blue, in 0..255.
     """
     head = reading.head(encoded, _HEAD)
     flags = tf.where(tf.equal(head[_KIND], ord("X")), head[_FLAGS], 0)
@@ -57,8 +56,10 @@ def decode(encoded: tf.Tensor, level: int) -> Read:
         lambda: _first_frame(encoded),
         lambda: (encoded, tf.constant(False)),
     )
+    # The decoder gives as many channels as there are; asked for others it
+    # fails, and asked for any it aborts where frames are said to be opaque.
     image = tf.cond(
-        has(_HAS_OPACITY) | tf.equal(head[_KIND], ord("L")),
+        has(_ANIMATED) | _has_opacity(encoded, head),
         lambda: blending.over(_decoded(first, 4), level),
         lambda: _decoded(first, 3),
     )
@@ -70,13 +71,37 @@ def decode(encoded: tf.Tensor, level: int) -> Read:
     return Read(image, exif, gave_up | too_many, tf.constant(0))
 
 
+def _has_opacity(encoded: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
+    """Whether it is decoded to four channels: lossless data say so first."""
+    says = tf.equal(head[_FLAGS] & _OPACITY, _OPACITY)
+    lossy, is_extended = (
+        tf.equal(head[_KIND], ord(letter)) for letter in (" ", "X")
+    )
+    place = tf.cond(
+        lossy,
+        lambda: -1,
+        lambda: (
+            reading.find_chunk(encoded, b"VP8L", _FIRST_CHUNK, riff=True).place
+        ),
+    )
+    data = reading.part(encoded, tf.maximum(place, 0) + 4, 1)[0]
+    return tf.where(
+        place >= 0,
+        tf.equal(data & _OPACITY, _OPACITY),
+        is_extended & says,
+    )
+
+
 def _decoded(encoded: tf.Tensor, channels: int) -> tf.Tensor:
     frames = tf.raw_ops.DecodeWebP(contents=encoded, channels=channels)
     return tf.ensure_shape(frames[0], [None, None, channels])
 
 
 def _first_frame(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Cuts off what follows the first frame, which would be decoded too."""
+    """Cuts off what follows the first frame, which would be decoded too.
+
+    Says that there is opacity, for without it frames are not decoded.
+    """
     chunk = reading.find_chunk(encoded, b"ANMF", _FIRST_CHUNK, riff=True)
     end = tf.minimum(
         tf.maximum(chunk.place, 8) + chunk.length + chunk.length % 2,
@@ -84,11 +109,13 @@ def _first_frame(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     )
     shifts = tf.constant([0, 8, 16, 24])
     digits = tf.bitwise.right_shift(end - 8, shifts) & 255
-    size = tf.strings.reduce_join(tf.gather(tf.constant(_BYTES), digits))
+    size = tf.strings.reduce_join(reading.bytes_of(digits))
     parts = [
         tf.strings.substr(encoded, 0, 4),
         size,
-        tf.strings.substr(encoded, 8, end - 8),
+        tf.strings.substr(encoded, 8, _FLAGS - 8),
+        reading.bytes_of(reading.head(encoded, _HEAD)[_FLAGS] | _OPACITY),
+        tf.strings.substr(encoded, _FLAGS + 1, end - _FLAGS - 1),
     ]
     return tf.strings.join(parts), chunk.too_many
 
