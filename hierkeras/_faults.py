@@ -46,9 +46,13 @@ _GRAPH_NAMES: Final = re.compile(
     r"\{\{(?!node ).*?\}\}"
     r"|Error in user-defined function passed to .*? iterator: \S+: "
 )
-_DECODING: Final = re.compile(r"\bnode \S*\bDecodeImage\b|JPEG XL images are")
+_DECODING: Final = re.compile(
+    r"\bnode \S*\b(Decode(Jpeg|Png|Gif|WebP)|ExtractJpegShape)\b"
+    r"|an image cannot be decoded"
+)
 # Where an op stands in a graph, behind what it says or on a line of its own.
 _NODES: Final = re.compile(r"\s*\[\[\{\{node .*?\}\}\]\]")
+_ASSERTED: Final = re.compile(r"assertion failed: (\[.*\])")
 _BESIDE_REASON: Final = re.compile(
     r"Graph execution error|Detected at node|<stack traces"
     r"|\s*\[\[[^\[\]]*\]\]\s*$|\d+ (successful|derived) "
@@ -58,7 +62,6 @@ _ROOTS: Final = re.compile(
     r"\s*\d+ root error\(s\) found\.\s*\(0\) \w+: (.*?)(?=\s*\(1\) |$)",
     re.DOTALL,
 )
-_ASSERTION: Final = re.compile(r"assertion failed: \[((?!.*\] \[).*)\]")
 
 
 def explain(error: BaseException, places: Collection[str] = ()) -> str | None:
@@ -124,9 +127,10 @@ def sentence(message: str) -> str:
     kept = [
         line for line in text.splitlines() if not _BESIDE_REASON.match(line)
     ]
-    words = " ".join(re.sub(r"\[Op:.*", "", " ".join(kept)).split())
-    asserted = _ASSERTION.fullmatch(words)
-    return asserted[1] if asserted else words
+    words = re.sub(r"\[Op:.*", "", " ".join(kept))
+    if asserted := _ASSERTED.search(words):
+        words = asserted[1].strip("[]").replace("] [", " ")
+    return " ".join(words.split())
 
 
 def _of_system(error: OSError, places: Collection[str]) -> str | None:

@@ -68,6 +68,7 @@ def open_context(store: Store, generation: Generation) -> Context:
             workdir=str(store.root),
             data=data,
             image_size=image_size,
+            pixels=recorded.recipe.pixels,
             unreadable=generation.step.unreadable_images,
             exemplars=generation.step.exemplars,
         )

@@ -183,6 +183,7 @@ def _open(
             workdir=str(store.root),
             data=data,
             image_size=image_size,
+            pixels=composed.recipe.pixels,
             cache=_machine_flags.cache(),
             runtime=_machine_flags.runtime(),
         ),

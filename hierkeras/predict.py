@@ -4,9 +4,10 @@
         photo.jpg folder/
     python -m hierkeras.predict --saved_model=runs/digits/serving/2 photo.jpg
 
-Folders are searched for image files. An image that cannot be answered for is
-named on stderr, the others are answered all the same. Of an image whose best
-class scores less than --min_score it says `none of these`.
+Folders are searched for image files. What the model does not decode, such as
+TIFF and HEIC, is converted before it is sent. An image that cannot be answered
+for is named on stderr, the others are answered all the same. Of an image whose
+best class scores less than --min_score it says `none of these`.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from absl import flags
 from hierkeras import _format_flag, _main
 from hierkeras._errors import UsageError, UserError
 from hierkeras._float_flag import define_float
-from hierkeras.data.decoding.formats import SUFFIXES
-from hierkeras.serving.client import answers
+from hierkeras.data.decoding import formats
+from hierkeras.serving.client import answers, converted
 from hierkeras.serving.client.answers import Answer, BadImage
 from hierkeras.training import startup
 from hierkeras.tree.names import printable, shown
@@ -118,16 +119,25 @@ def _files(name: str) -> list[str]:
     found = sorted(
         str(file)
         for file in path.rglob("*")
-        if file.suffix.lower() in SUFFIXES
-        and not file.name.startswith(".")
-        and file.is_file()
+        if not file.name.startswith(".") and file.is_file() and _is_image(file)
     )
     if not found:
         raise UserError(
-            f"folder {name} holds no image; looked for files that end in "
-            f"{', '.join(SUFFIXES)}"
+            f"folder {name} holds no image; looked for files that begin as "
+            "images do, or whose names end as those of images"
         )
     return found
+
+
+def _is_image(file: Path) -> bool:
+    """Whether it is an image, or is called as one; what it is, it is told."""
+    if file.suffix.lower() in formats.SUFFIXES:
+        return True
+    try:
+        with file.open("rb") as opened:
+            return formats.kind_of(opened.read(formats.HEAD_BYTES)) is not None
+    except OSError:
+        return False
 
 
 def _model() -> answers.Model:
@@ -152,7 +162,7 @@ def _ask(model: answers.Model, files: list[str], results: _Results) -> None:
     contents = dict(_read(files, results))
     if not contents:
         return
-    asked = answers.ask(model, list(contents.values()))
+    asked = converted.ask(model, list(contents.values()))
     for file, answer in zip(contents, asked, strict=True):
         if isinstance(answer, BadImage):
             _fail(file, f"{file} {answer.reason}", results)

@@ -103,7 +103,10 @@ def answers(workdir: Path) -> dict[str, np.ndarray]:
     recorded = remembered.read(latest)
     context = Context(
         ContextConfig(
-            str(workdir), recorded.data, recorded.recipe.network.image_size
+            str(workdir),
+            recorded.data,
+            recorded.recipe.network.image_size,
+            recorded.recipe.pixels,
         )
     )
     indices = context.catalogue.indices("test", latest.tree.classes)

@@ -21,7 +21,7 @@ FLAGS = (
     *("--max_epochs=5", "--batch_size=64", "--noexport"),
 )
 # Every one of them may grow a tree from 40 classes on.
-TREE = ("--min_classes_to_clone=2", "--num_superclasses=2")
+TREE = ("--set=min_classes_to_clone=2", "--num_superclasses=2")
 # An epoch of the adaptive schedule is a stretch of so many images.
 SHORT = ("--set=samples_per_check=192", "--set=validation_samples=32")
 
@@ -153,7 +153,7 @@ def test_photos_run_to_the_end_on_real_ones(run_binary, tmp_path):
     done = run_binary(
         *("increment", f"--dataset=folder:{PHOTOS}", f"--workdir={workdir}"),
         *(f"--class_list={classes}", "--class_batches=4,2", "--max_epochs=3"),
-        *("--min_classes_to_clone=2", "--num_superclasses=2"),
+        *("--set=min_classes_to_clone=2", "--num_superclasses=2"),
     )
 
     assert done.status == 0, done.stderr

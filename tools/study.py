@@ -183,6 +183,7 @@ def run_seed(
         workdir=str(folder / "work"),
         data=opened.data,
         image_size=opened.base.network.image_size,
+        pixels=opened.base.pixels,
         cache=_machine_flags.cache(),
         runtime=_machine_flags.runtime(),
     )

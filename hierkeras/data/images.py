@@ -15,6 +15,8 @@ from hierkeras import _faults
 from hierkeras._errors import UsageError, UserError
 from hierkeras.data import pipeline
 from hierkeras.data.augment import random_augmented
+from hierkeras.data.decoding import anything, formats, graph
+from hierkeras.data.decoding.pixels import DEFAULT, Pixels
 from hierkeras.data.memory import ImageMemory, on_host
 from hierkeras.data.source import Augmentation, Cache, Source
 
@@ -43,87 +45,6 @@ class Unreadable:
     reason: str
 
 
-def decode_and_resize(image: tf.Tensor, image_size: int) -> tf.Tensor:
-    """Turns an image into a square of a given size.
-
-    The centre is cropped to a square, which is resized bilinearly with
-    antialiasing. Only stateless TensorFlow ops are used, so that training and
-    a serving graph see the same pixels.
-
-    Args:
-        image: scalar string holding a JPEG, PNG, BMP, WebP or GIF (its
-            first frame); or uint8 of shape [height, width, channels], with
-            1, 3 or 4 channels, of which the fourth is dropped.
-        image_size: side of the result in pixels.
-
-    Returns:
-        uint8 tensor of shape [image_size, image_size, 3].
-    """
-    if image.dtype == tf.string:
-        with tf.control_dependencies([_refuse_jpeg_xl(image)]):
-            image = tf.io.decode_image(
-                image, channels=_CHANNELS, expand_animations=False
-            )
-        image.set_shape([None, None, _CHANNELS])
-    elif image.shape[-1] == 1:
-        image = tf.image.grayscale_to_rgb(image)
-    return crop_and_resize(image[..., :_CHANNELS], image_size)
-
-
-def _refuse_jpeg_xl(image: tf.Tensor) -> tf.Operation:
-    # A damaged one aborts TensorFlow 2.21, and with it the process.
-    length = tf.strings.length(image)
-    is_jpeg_xl = [
-        tf.equal(tf.strings.substr(image, 0, tf.minimum(len(m), length)), m)
-        for m in (b"\xff\x0a", b"\x00\x00\x00\x0cJXL ")
-    ]
-    return tf.debugging.Assert(
-        tf.logical_not(tf.reduce_any(is_jpeg_xl)),
-        ["JPEG XL images are not supported"],
-    )
-
-
-def crop_and_resize(images: tf.Tensor, image_size: int) -> tf.Tensor:
-    """Crops the centre to a square and resizes it, as `decode_and_resize`.
-
-    Args:
-        images: uint8 of shape [..., height, width, 3] with at most one
-            dimension before the height.
-        image_size: side of the result in pixels.
-
-    Returns:
-        uint8 tensor of shape [..., image_size, image_size, 3].
-    """
-    images = tf.convert_to_tensor(images)
-    static = images.shape[-3:-1].as_list()
-    height, width = tf.unstack(tf.shape(images)[-3:-1])
-    side = tf.minimum(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    images = images[..., top : top + side, left : left + side, :]
-    if None not in static:
-        # With sizes known a graph would have a branch that cannot be built.
-        return (
-            images if min(static) == image_size else _resize(images, image_size)
-        )
-    batch = [-1 if size is None else size for size in images.shape[:-3]]
-    result = [*batch, image_size, image_size, _CHANNELS]
-    # Resizing to the same size changes nothing, but takes longer than
-    # decoding a small JPEG. With `ensure_shape` TensorFlow's constant folding
-    # would take `side` for `image_size` outside of this branch, too.
-    return tf.cond(
-        tf.equal(side, image_size),
-        lambda: tf.reshape(images, result),
-        lambda: _resize(images, image_size),
-    )
-
-
-def _resize(images: tf.Tensor, image_size: int) -> tf.Tensor:
-    size = [image_size, image_size]
-    return tf.cast(
-        tf.round(tf.image.resize(images, size, antialias=True)), tf.uint8
-    )
-
-
 class Images:
     """The decoded images of a source, kept in memory where they fit.
 
@@ -133,6 +54,7 @@ class Images:
     Args:
         source: the images.
         image_size: side of the decoded images in pixels.
+        pixels: how images become squares of that size.
         cache: "memory" keeps decoded images, "none" decodes them each time,
             "auto" keeps them if they take at most half of the free memory.
         memory_share: part of the free memory, in (0, 1], that counts.
@@ -145,6 +67,7 @@ class Images:
         self,
         source: Source,
         image_size: int,
+        pixels: Pixels = DEFAULT,
         *,
         cache: Cache = "auto",
         memory_share: float = 1.0,
@@ -156,12 +79,14 @@ class Images:
             )
         self.source = source
         self.image_size = image_size
+        self._pixels = pixels
         self._cache = cache
         self._memory_share = memory_share
         size = len(source.catalogue.keys)
         self._state = np.full(size, _UNKNOWN, np.int8)
         self._hashes = np.zeros(size, np.uint64)
         self._unreadable: dict[int, Unreadable] = {}
+        self._notes: dict[int, str] = {}
         self._memory = ImageMemory(size)
 
     def prepare(self, indices: Indices) -> list[Unreadable]:
@@ -182,6 +107,23 @@ class Images:
             self._prepare_new(new)
         bad = indices[self._state[indices] == _UNREADABLE]
         return [self._unreadable[index] for index in bad.tolist()]
+
+    def notes(self, indices: Indices) -> dict[str, list[str]]:
+        """Tells what may surprise in the colours of some examples.
+
+        Args:
+            indices: int array of examples.
+
+        Returns:
+            What it is, such as "colour profile Display P3", which is not
+            applied, to the keys of those that have it.
+        """
+        self.prepare(indices)
+        found: dict[str, list[str]] = {}
+        for index in sorted(self._notes.keys() & set(indices.tolist())):
+            key = str(self.source.catalogue.keys[index])
+            found.setdefault(self._notes[index], []).append(key)
+        return found
 
     def hashes(self, indices: Indices) -> npt.NDArray[np.uint64]:
         """Returns a hash of the decoded pixels of some examples.
@@ -329,7 +271,10 @@ class Images:
         return lambda places: (load(places), tf.gather(answers, places))
 
     def _decode(self, image: tf.Tensor) -> tf.Tensor:
-        return decode_and_resize(image, self.image_size)
+        return self._decode_noted(image)[0]
+
+    def _decode_noted(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return anything.decode_and_resize(image, self.image_size, self._pixels)
 
     def _decoded_pairs(
         self,
@@ -375,7 +320,10 @@ class Images:
                 tf.data.Dataset.from_tensor_slices(new), self.source.read(new)
             )
             .map(
-                lambda index, image: (index, self._decode(image)),
+                lambda index, image: (
+                    index,
+                    *self._decode_noted(image),
+                ),
                 num_parallel_calls=tf.data.AUTOTUNE,
             )
             .ignore_errors()
@@ -383,8 +331,9 @@ class Images:
         )
         good: list[Indices] = []
         kept: list[tf.Tensor] = []
-        for indices, batch in pipeline.deterministic(dataset):
+        for indices, batch, notes in pipeline.deterministic(dataset):
             good.append(indices.numpy())
+            self._note(good[-1], notes.numpy())
             self._hashes[good[-1]] = _hashes(batch)
             if keep:
                 kept.append(batch)
@@ -406,8 +355,10 @@ class Images:
         """Decodes one by one what failed, and notes why it fails again."""
         encoded = iter(self.source.read(failed))
         for index in failed.tolist():
+            image = None
             try:
-                yield index, self._decode(next(encoded))
+                image = next(encoded)
+                yield index, self._decode(image)
             except tf.errors.DataLossError as error:
                 raise UserError(
                     f"The data set {self.source.name!r} is damaged: "
@@ -418,8 +369,12 @@ class Images:
                     index,
                     str(self.source.catalogue.keys[index]),
                     self.source.catalogue.digest(index),
-                    _faults.reason(error),
+                    _reason(error, image),
                 )
+
+    def _note(self, indices: Indices, notes: npt.NDArray[np.object_]) -> None:
+        for index in np.flatnonzero(notes).tolist():
+            self._notes[int(indices[index])] = notes[index].decode()
 
     def _keeps(self, number: int) -> bool:
         """Returns whether that many more images are to be kept."""
@@ -429,6 +384,21 @@ class Images:
         # While they are added they are held twice.
         free = psutil.virtual_memory().available * self._memory_share
         return bool(2 * needed <= free)
+
+
+def _reason(error: Exception, image: tf.Tensor | None) -> str:
+    """Why an image cannot be decoded, one line.
+
+    Args:
+        error: what was raised.
+        image: as the source gave it; None if it gave none.
+    """
+    if image is not None and image.dtype == tf.string:
+        head = image.numpy()[: formats.HEAD_BYTES]
+        what = None if formats.kind_of(head) else formats.not_an_image(head)
+        if what:
+            return f"is {what}"
+    return _faults.reason(error).removeprefix(graph.REFUSED).strip()
 
 
 def _hashes(images: tf.Tensor) -> npt.NDArray[np.uint64]:

@@ -227,5 +227,5 @@ def _why_flat(flat: Leaf, received: tuple[str, ...], grower: Grower) -> str:
     )
     least = growth.min_classes_to_clone
     if len(flat.classes) < least:
-        return f"{few} fewer than --min_classes_to_clone={least}"
+        return f"{few} fewer than min_classes_to_clone={least}"
     return f"{few} too few to divide"

@@ -184,9 +184,10 @@ def without_unreadable(
     Raises:
         UserError: If more fail, or a class is left with too few.
     """
-    unreadable = context.images.prepare(
-        _looked_at(context, new_classes, known_classes)
-    )
+    rows = _looked_at(context, new_classes, known_classes)
+    unreadable = context.images.prepare(rows)
+    for line in summary.note_lines(context.images.notes(rows)):
+        print(line, file=sys.stderr, flush=True)
     if len(unreadable) > max_bad_images:
         first = unreadable[0]
         raise UserError(

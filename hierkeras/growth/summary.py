@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hierkeras.data import names
@@ -105,6 +105,18 @@ def duplicate_lines(duplicates: Sequence[Duplicates]) -> list[str]:
         + " and ".join(map(shown, found.pairs[0]))
         + (" first" if found.count > 1 else "")
         for found in duplicates
+    ]
+
+
+def note_lines(notes: Mapping[str, Sequence[str]]) -> list[str]:
+    """What may surprise in the pixels of images, in words.
+
+    Args:
+        notes: What it is, to the keys of the images.
+    """
+    return [
+        f"{counted(len(keys), 'image')}, {keys[0]} first: {note}"
+        for note, keys in notes.items()
     ]
 
 

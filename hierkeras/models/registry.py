@@ -11,7 +11,7 @@ import importlib
 import os
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
@@ -110,6 +110,10 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType(
     }
 )
 
+# Those of `hierkeras.data.decoding.pixels`, which models do not know.
+Resize = Literal["crop", "pad", "stretch"]
+Background = Literal["white", "grey", "black"]
+
 
 class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything but the classes that decides what a network computes."""
@@ -129,6 +133,18 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             flag="image_size",
         ),
     ] = 0
+    resize: Annotated[
+        Resize,
+        option(
+            "How an image becomes a square: crop takes its central square, "
+            "pad adds background, stretch changes its proportions.",
+            flag="resize",
+        ),
+    ] = "crop"
+    background: Annotated[
+        Background,
+        option("What shows where an image is transparent, or padded."),
+    ] = "white"
     width_multiplier: Annotated[
         float,
         option(

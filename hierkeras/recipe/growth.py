@@ -55,7 +55,6 @@ class Growth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "branch keeps the features that told few classes apart.",
             2,
             10**6,
-            flag="min_classes_to_clone",
         ),
     ] = 2
     memory_per_class: Annotated[

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from hierkeras._errors import UsageError
+from hierkeras.data.decoding.pixels import Pixels
 from hierkeras.models.registry import ModelConfig, check_config
 from hierkeras.recipe.growth import Growth
 from hierkeras.recipe.serving import Serving
@@ -31,6 +32,14 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     growth: Growth = Growth()
     routing: Routing = Routing()
     serving: Serving = Serving()
+
+    @property
+    def pixels(self) -> Pixels:
+        """How images become squares of the network's size."""
+        network = self.network
+        return Pixels(
+            network.resize, network.background, self.serving.max_pixels
+        )
 
 
 def check(recipe: Recipe) -> None:

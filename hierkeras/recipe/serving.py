@@ -7,6 +7,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 
 from hierkeras._option import option
+from hierkeras.data.decoding.pixels import MAX_PIXELS
 
 BadImages = Literal["error", "empty"]
 BAD_IMAGES: tuple[BadImages, ...] = get_args(BadImages)
@@ -20,8 +21,12 @@ class Serving(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 5
     max_pixels: Annotated[
         int,
-        option("Most pixels of an image that a server decodes.", 1, 10**9),
-    ] = 50_000_000
+        option(
+            "Most pixels of an image that training and a server decode.",
+            1,
+            10**9,
+        ),
+    ] = MAX_PIXELS
     bad_images: Annotated[
         BadImages,
         option(

@@ -134,12 +134,18 @@ def _fill(
     """Writes a version and checks it; removes none."""
     tree, how = generation.tree, config.routing
     models = {node.job: predictor.model(node.job) for node in tree.nodes()}
-    images = sample.draw(tree, how, context, predictor, config.sample_size)
+    pixels = dataclasses.replace(
+        context.config.pixels, max_pixels=config.serving.max_pixels
+    )
+    images = sample.draw(
+        tree, how, context, predictor, config.sample_size, pixels
+    )
     signatures.save(
         os.fspath(folder),
         Composite(tree, models, how),
         context.config.image_size,
         config.serving,
+        pixels,
     )
     extra = folder / manifest.EXTRA
     extra.mkdir()
@@ -169,11 +175,17 @@ def _tolerance(models: Iterable[keras.Model]) -> float:
 def line(exported: Exported) -> str:
     """An export in words."""
     verified = exported.verified
+    files = f", {verified.files} sent as files" if verified.files else ""
     lines = [
         f"exported {exported.path} ({exported.num_bytes / 1e6:.1f} MB); "
-        f"answers as the tree does on {verified.images} validation images "
-        f"(scores within {verified.score_difference:.1g}), also without "
-        "Keras through TensorFlow's C API"
+        f"answers as the tree does on {verified.images} validation images"
+        f"{files} (scores within {verified.score_difference:.1g}), also "
+        "without Keras through TensorFlow's C API"
+    ]
+    lines += [
+        f"a server refuses {len(keys)} of these files, {keys[0]} first: it "
+        f"{reason} (hierkeras.predict converts it)"
+        for reason, keys in verified.refused.items()
     ]
     missed = exported.num_leaves - exported.leaves_warmed_up
     if missed:

@@ -12,6 +12,7 @@ import numpy as np
 from hierkeras._errors import UserError
 from hierkeras.data import registry
 from hierkeras.data.catalogue import Catalogue
+from hierkeras.data.decoding.pixels import DEFAULT, Pixels
 from hierkeras.data.names import is_utf8
 from hierkeras.data.source import Cache, DataConfig, Source
 from hierkeras.tree.generation import Step
@@ -47,6 +48,7 @@ class ContextConfig:
         workdir: The work directory.
         data: The data set.
         image_size: Height and width of the images in pixels.
+        pixels: How images become squares of that size.
         cache: `auto`, `memory` or `none`; see `hierkeras.data.images`.
         unreadable: Keys of images to leave out, and what they are: one that
             was mended since is another.
@@ -60,6 +62,7 @@ class ContextConfig:
     workdir: str
     data: DataConfig
     image_size: int
+    pixels: Pixels = DEFAULT
     cache: Cache = "auto"
     unreadable: Mapping[str, str] = dataclasses.field(default_factory=dict)
     exemplars: Mapping[str, tuple[str, ...]] = dataclasses.field(
@@ -170,6 +173,7 @@ class _Decoded:
         return Images(
             self._source,
             self._config.image_size,
+            self._config.pixels,
             cache=self._config.cache,
             memory_share=self._config.memory_share,
         )

@@ -46,7 +46,10 @@ def _undecodable(spec: JobSpec, context: Context) -> str | None:
     # The error names no image: look at all that the job reads.
     splits = ("train", "validation")
     indices = [context.catalogue.indices(s, spec.classes) for s in splits]
-    images = Images(context.source, context.config.image_size, cache="none")
+    config = context.config
+    images = Images(
+        context.source, config.image_size, config.pixels, cache="none"
+    )
     bad = images.prepare(np.sort(np.concatenate(indices)))
     if not bad:
         return None

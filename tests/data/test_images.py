@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from hierkeras.data.images import Images, Unreadable, decode_and_resize
+from hierkeras.data.decoding.graph import decode_and_resize
+from hierkeras.data.images import Images, Unreadable
 from hierkeras.data.registry import open_source
 from hierkeras.data.source import DataConfig
 

@@ -220,7 +220,7 @@ def test_a_leaf_of_few_classes_trains_no_clone(
     if grown == "flat":
         assert list(step.jobs) == ["root.5 flat"]
         assert step.decision.reason == (
-            "4 old and 2 new classes are fewer than --min_classes_to_clone=7"
+            "4 old and 2 new classes are fewer than min_classes_to_clone=7"
         )
 
 

@@ -21,7 +21,7 @@ SUFFIXES: Final = (
     *(".png", ".apng", ".gif", ".webp", ".bmp", ".dib"),
     *(".tif", ".tiff", ".heic", ".heif", ".hif", ".avif", ".avifs"),
     *(".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".jxl"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".qoi", ".tga", ".pcx"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".qoi"),
 )
 
 _BEGINNINGS: Final = (
@@ -35,7 +35,6 @@ _BEGINNINGS: Final = (
     ("JPEG XL", rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n"),
     ("QOI", rb"qoif"),
     ("PNM", rb"P[1-6][\s#]"),
-    ("PCX", rb"\x0a[\0-\x05]\x01[\x01\x02\x04\x08]"),
     ("ICO", rb"\0\0[\x01\x02]\0[^\0]"),
     ("PSD", rb"8BPS\0[\x01\x02]"),
     ("DDS", rb"DDS \x7c\0\0\0"),

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
 
+from hierkeras.data.decoding import formats, graph, problems
+from hierkeras.data.decoding.pixels import DEFAULT, Pixels
 from hierkeras.serving.graph import signatures
 from hierkeras.training.context import Context
 from hierkeras.training.predictor import Predictor
@@ -14,6 +18,8 @@ from hierkeras.tree import nodes, routing
 from hierkeras.tree.routing import Routing
 
 _SEED = 0
+# Of files that are sent as they are; more where a format has no other.
+_MOST_BYTES = 64_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +36,10 @@ class Sample:
         paths: object array of shape (n,), the path taken, as bytes.
         of_leaves: int array of shape (m,), for each leaf that runs for any of
             the images one that it runs for.
+        pixels: How images become squares.
+        files: Place of an image to the contents of its file, of those that
+            are sent as they are.
+        refused: Why files are refused, to the keys of those that are.
         margins: float array of shape (n,): how far the probabilities at the
             branches must move for an image to go elsewhere.
     """
@@ -42,6 +52,9 @@ class Sample:
     paths: np.ndarray
     of_leaves: np.ndarray
     margins: np.ndarray
+    pixels: Pixels = DEFAULT
+    files: Mapping[int, bytes] = dataclasses.field(default_factory=dict)
+    refused: Mapping[str, list[str]] = dataclasses.field(default_factory=dict)
 
 
 def draw(
@@ -50,6 +63,7 @@ def draw(
     context: Context,
     predictor: Predictor,
     size: int,
+    pixels: Pixels,
 ) -> Sample:
     """Draws validation images so that every leaf runs for one where possible.
 
@@ -59,11 +73,13 @@ def draw(
         context: The images.
         predictor: Runs the models.
         size: Images to draw; a few more are taken for leaves that none of
-            them needs.
+            them needs, and of files whose names end otherwise.
+        pixels: How the served graph decodes.
     """
     all_rows = context.catalogue.indices("validation", tree.classes)
     drawn = np.random.default_rng(_SEED).permutation(all_rows)
-    rows = _readable(context, drawn[:size])
+    odd = _of_each_ending(context.catalogue.keys, drawn)
+    rows = _readable(context, np.union1d(drawn[:size], odd))
     _, needed = _route(tree, how, predictor, rows)
     for leaf in tree.leaves:
         if leaf.name not in needed:
@@ -71,7 +87,47 @@ def draw(
             others = _readable(context, of_it)
             _, found = _route(tree, how, predictor, others)
             rows = np.union1d(rows, found.get(leaf.name, rows)[:1])
-    return _answered(tree, how, context, predictor, rows)
+    answered = _answered(tree, how, context, predictor, rows)
+    files, refused = _files(context, rows, pixels)
+    return dataclasses.replace(
+        answered, pixels=pixels, files=files, refused=refused
+    )
+
+
+def _of_each_ending(keys: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """A row of each ending that names of files have, if they differ."""
+    endings = [os.path.splitext(key)[1].lower() for key in keys[rows].tolist()]
+    first = np.unique(endings, return_index=True)[1]
+    return rows[first] if len(first) > 1 else rows[:0]
+
+
+def _files(
+    context: Context, rows: np.ndarray, pixels: Pixels
+) -> tuple[dict[int, bytes], dict[str, list[str]]]:
+    """What the files of some images hold, and what a server refuses of it.
+
+    Args:
+        context: The images.
+        rows: Sorted.
+        pixels: How a server decodes.
+    """
+    files: dict[int, bytes] = {}
+    refused: dict[str, list[str]] = {}
+    kinds: set[str | None] = set()
+    reasons, left = problems.reasons(pixels), _MOST_BYTES
+    for place, image in enumerate(context.source.read(rows)):
+        if image.dtype != tf.string:
+            break
+        content = image.numpy()
+        kind = formats.kind_of(content[: formats.HEAD_BYTES])
+        if problem := int(graph.rare(image, pixels).problem):
+            key = str(context.catalogue.keys[rows[place]])
+            refused.setdefault(reasons[problem], []).append(key)
+        elif len(content) <= left or kind not in kinds:
+            files[place] = content
+            left -= len(content)
+            kinds.add(kind)
+    return files, refused
 
 
 def _readable(context: Context, rows: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from tensorflow.core.framework import function_pb2, node_def_pb2
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from hierkeras._errors import UserError
-from hierkeras.data.images import decode_and_resize
+from hierkeras.data.decoding.graph import decode_and_resize
 from hierkeras.serving.checks import c_api
 from hierkeras.serving.checks.sample import Sample
 from hierkeras.serving.graph import signatures
@@ -48,12 +48,18 @@ class Verified:
         score_difference: Largest difference of a score from the tree's.
         c_api_difference: Largest difference of a score between this process
             and the one without TensorFlow's Python.
+        files: Images that were sent as the files that they are.
+        refused: Why files of others are refused, to their keys.
     """
 
     images: int
     compared: int
     score_difference: float
     c_api_difference: float
+    files: int = 0
+    refused: Mapping[str, Sequence[str]] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 class Mismatch(UserError):
@@ -88,6 +94,8 @@ def verify(folder: epath.Path, sample: Sample, tolerance: float) -> Verified:
             comparison.with_other(name, answer, elsewhere[name])
             for name, answer in answers.items()
         ),
+        files=len(sample.files),
+        refused=sample.refused,
     )
 
 
@@ -163,7 +171,9 @@ def _check_resizing(
     size = sample.images.shape[1]
     images = sample.images[:_RESIZED].repeat(3, axis=1).repeat(2, axis=2)
     encoded = [tf.io.encode_png(image).numpy() for image in images]
-    resized = [decode_and_resize(image, size) for image in images]
+    resized = [
+        decode_and_resize(image, size, sample.pixels) for image in images
+    ]
     pixels = served[signatures.PREDICT_IMAGES]
     expected = _ask(pixels, np.stack(resized))["scores"][:, 0]
     for answer in (
@@ -180,11 +190,14 @@ def _check_resizing(
 
 def _requests(sample: Sample) -> dict[str, np.ndarray]:
     """What each signature is asked, all about the same images."""
+    sent = sample.encoded.copy()
+    for place, content in sample.files.items():
+        sent[place] = content
     return {
-        signatures.SERVING_DEFAULT: sample.encoded,
+        signatures.SERVING_DEFAULT: sent,
         signatures.PREDICT_IMAGES: sample.images,
         signatures.CLASSIFY: np.array(
-            [signatures.to_example(image) for image in sample.encoded], object
+            [signatures.to_example(image) for image in sent], object
         ),
     }
 

@@ -1,23 +1,23 @@
 """From encoded images to pixels, in the graph, row by row.
 
 A request holds images of strangers. Each row is decoded by itself, so that
-one that cannot be decoded is known by its number, and its header is read
-first, so that a small file which claims to be huge is not believed. How each
-format promises its size is in `promises.py`.
+one that cannot be decoded is known by its number. Plain JPEGs go first: what
+decodes all else is large, and costs a request that needs none of it nothing.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from hierkeras.data.images import decode_and_resize
-from hierkeras.serving.graph import promises
+from hierkeras.data.decoding import graph, problems
+from hierkeras.data.decoding.pixels import Pixels
+from hierkeras.data.decoding.squares import to_square
 
-FINE, UNREADABLE, TOO_LARGE = range(3)
+# Of a row that is no plain JPEG, until it is looked at again.
+_LATER = -1
 
 
 class Decoded(NamedTuple):
@@ -25,67 +25,86 @@ class Decoded(NamedTuple):
 
     Args:
         images: uint8 of shape (n, size, size, 3); black where wrong.
-        problems: int32 of shape (n,): `FINE`, `UNREADABLE` or `TOO_LARGE`.
+        problems: int32 of shape (n,), as in `hierkeras.data.decoding`.
     """
 
     images: tf.Tensor
     problems: tf.Tensor
 
 
-def decode_rows(
-    encoded: tf.Tensor, image_size: int, max_pixels: int
-) -> Decoded:
+def decode_rows(encoded: tf.Tensor, image_size: int, pixels: Pixels) -> Decoded:
     """Decodes a batch of images as training does.
 
     Args:
-        encoded: string of shape (n,): JPEG, PNG, BMP, WebP or GIF (first
-            frame).
+        encoded: string of shape (n,).
         image_size: Height and width of the result in pixels.
-        max_pixels: Most pixels that an image's header may promise.
+        pixels: How images become squares of that size.
     """
-    promised = promises.read(encoded)
-    fits = promised.pixels <= max_pixels
-    tried = tf.cast(tf.where(promised.known & fits)[:, 0], tf.int32)
-    rows = tried, tf.gather(encoded, tried), tf.gather(promised.jpeg, tried)
 
-    decode = functools.partial(_decode, image_size, max_pixels)
+    def plain(row: tf.Tensor, image: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        def decoded() -> tuple[tf.Tensor, tf.Tensor]:
+            shown = graph.decode_plain(image).image
+            shown.set_shape([None, None, 3])
+            return to_square(shown, image_size, pixels), problems.FINE
+
+        def later() -> tuple[tf.Tensor, tf.Tensor]:
+            return _black(image_size), _LATER
+
+        return row, *tf.cond(graph.is_plain(image, pixels), decoded, later)
+
+    def rare(row: tf.Tensor, image: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        shown = graph.rare(image, pixels)
+        shown.image.set_shape([None, None, 3])
+        square = tf.cond(
+            tf.equal(shown.problem, problems.FINE),
+            lambda: to_square(shown.image, image_size, pixels),
+            lambda: _black(image_size),
+        )
+        return row, square, shown.problem
+
+    first = _decoded(encoded, plain, image_size)
+    rows = tf.where(tf.equal(first.problems, _LATER))
+
+    def again() -> Decoded:
+        others = tf.gather_nd(encoded, rows)
+        second = _decoded(others, rare, image_size)
+        scattered = map(
+            lambda before, now: tf.tensor_scatter_nd_update(before, rows, now),
+            first,
+            second,
+        )
+        return Decoded(*scattered)
+
+    return Decoded(*tf.cond(tf.size(rows) > 0, again, lambda: first))
+
+
+def _decoded(
+    encoded: tf.Tensor,
+    decode: Callable[..., tuple[tf.Tensor, ...]],
+    image_size: int,
+) -> Decoded:
+    """Decodes what can be decoded; the rest is damaged.
+
+    Args:
+        encoded: string of shape (n,).
+        decode: From a row's number and image to its number, its square and
+            its problem.
+        image_size: Height and width of the squares.
+    """
+    count = tf.size(encoded)
+    rows = tf.range(count), encoded
     # Threads cost a single image more than they save.
-    decoded, images, problems = tf.cond(
-        tf.size(tried) > 1,
+    done, images, found = tf.cond(
+        count > 1,
         lambda: _map(rows, decode, image_size, tf.data.AUTOTUNE),
         lambda: _map(rows, decode, image_size, None),
     )
-    count = tf.size(encoded)
     places = tf.tensor_scatter_nd_update(
-        tf.fill([count], tf.size(decoded)),
-        decoded[:, tf.newaxis],
-        tf.range(tf.size(decoded)),
+        tf.fill([count], tf.size(done)),
+        done[:, tf.newaxis],
+        tf.range(tf.size(done)),
     )
-    return Decoded(
-        tf.gather(images, places),
-        tf.where(fits, tf.gather(problems, places), TOO_LARGE),
-    )
-
-
-def _decode(
-    image_size: int,
-    max_pixels: int,
-    row: tf.Tensor,
-    image: tf.Tensor,
-    jpeg: tf.Tensor,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Decodes a row; a JPEG's header is read first."""
-    fits = tf.cond(
-        jpeg,
-        lambda: promises.jpeg_pixels(image) <= max_pixels,
-        lambda: True,
-    )
-    pixels = tf.cond(
-        fits,
-        lambda: decode_and_resize(image, image_size),
-        lambda: _black(image_size),
-    )
-    return row, pixels, tf.where(fits, FINE, TOO_LARGE)
+    return Decoded(tf.gather(images, places), tf.gather(found, places))
 
 
 def _map(
@@ -101,7 +120,7 @@ def _map(
         have one more at the end, which stands for all that failed.
     """
     numbers, *_ = rows
-    failed = tf.zeros([], numbers.dtype), _black(image_size), UNREADABLE
+    failed = tf.zeros([], numbers.dtype), _black(image_size), problems.DAMAGED
     batches = (
         tf.data.Dataset.from_tensor_slices(rows)
         .map(decode, num_parallel_calls=num_parallel_calls)
@@ -109,8 +128,8 @@ def _map(
         .concatenate(tf.data.Dataset.from_tensors(failed))
         .batch(tf.size(numbers, tf.int64) + 1)
     )
-    done, images, problems = batches.get_single_element()
-    return done[:-1], images, problems
+    done, images, found = batches.get_single_element()
+    return done[:-1], images, found
 
 
 def _black(image_size: int) -> tf.Tensor:

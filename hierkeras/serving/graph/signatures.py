@@ -16,11 +16,14 @@ not in the leaf taken.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import tensorflow as tf
 
-from hierkeras.data.images import crop_and_resize
+from hierkeras.data.decoding import problems
+from hierkeras.data.decoding.pixels import DEFAULT, Pixels
+from hierkeras.data.decoding.squares import to_square
 from hierkeras.recipe.serving import Serving
 from hierkeras.serving.graph import decoding
 from hierkeras.serving.graph.composite import Composite
@@ -36,7 +39,11 @@ EXAMPLE_IMAGE = "image/encoded"
 
 
 def save(
-    folder: str, composite: Composite, image_size: int, config: Serving
+    folder: str,
+    composite: Composite,
+    image_size: int,
+    config: Serving,
+    pixels: Pixels = DEFAULT,
 ) -> None:
     """Writes a tree as a SavedModel.
 
@@ -45,13 +52,16 @@ def save(
         composite: The tree.
         image_size: Height and width, in pixels, that its networks take.
         config: What it answers.
+        pixels: How images become squares of that size; how large they may be
+            `config` says.
     """
+    pixels = dataclasses.replace(pixels, max_pixels=config.max_pixels)
     module = tf.Module()
     module.weights = composite.weights.variables
     tf.saved_model.save(
         module,
         folder,
-        signatures=_Signatures(composite, image_size, config).traced(),
+        signatures=_Signatures(composite, image_size, config, pixels).traced(),
         options=tf.saved_model.SaveOptions(save_debug_info=False),
     )
     updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(
@@ -70,12 +80,18 @@ class _Signatures:
         composite: The tree.
         image_size: Height and width, in pixels, that its networks take.
         config: What it answers.
+        pixels: How images become squares of that size.
     """
 
     def __init__(
-        self, composite: Composite, image_size: int, config: Serving
+        self,
+        composite: Composite,
+        image_size: int,
+        config: Serving,
+        pixels: Pixels,
     ) -> None:
         self._size = image_size
+        self._pixels = pixels
         self._config = config
         self._answer = tf.function(
             lambda images: _answer(composite, images, config.top),
@@ -96,17 +112,15 @@ class _Signatures:
         }
 
     def predict(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        decoded = decoding.decode_rows(
-            image_bytes, self._size, self._config.max_pixels
-        )
+        decoded = decoding.decode_rows(image_bytes, self._size, self._pixels)
         if self._config.bad_images == "empty":
             return _without_bad(self._answer(decoded.images), decoded)
-        with tf.control_dependencies([_refuse_bad(decoded, self._config)]):
+        with tf.control_dependencies([_refuse_bad(decoded, self._pixels)]):
             images = tf.identity(decoded.images)
         return self._answer(images)
 
     def predict_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self._answer(crop_and_resize(images, self._size))
+        return self._answer(to_square(images, self._size, self._pixels))
 
     def classify(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         # An Example without an image is a bad row, not a bad request.
@@ -159,7 +173,7 @@ def paths(tree: nodes.Tree) -> list[str]:
 def _without_bad(
     answer: dict[str, tf.Tensor], decoded: Decoded
 ) -> dict[str, tf.Tensor]:
-    fine = tf.equal(decoded.problems, decoding.FINE)
+    fine = tf.equal(decoded.problems, problems.FINE)
     return {
         "classes": tf.where(fine[:, tf.newaxis], answer["classes"], ""),
         "scores": tf.where(fine[:, tf.newaxis], answer["scores"], 0.0),
@@ -167,14 +181,9 @@ def _without_bad(
     }
 
 
-def _refuse_bad(decoded: Decoded, config: Serving) -> tf.Operation:
-    bad = tf.where(tf.not_equal(decoded.problems, decoding.FINE))[:, 0]
-
-    reasons = [
-        "",
-        "is no JPEG, PNG, GIF, BMP or WebP image, or is cut off or damaged",
-        f"has more than {config.max_pixels} pixels",
-    ]
+def _refuse_bad(decoded: Decoded, pixels: Pixels) -> tf.Operation:
+    bad = tf.where(tf.not_equal(decoded.problems, problems.FINE))[:, 0]
+    reasons = problems.reasons(pixels)
 
     def refuse() -> tf.Operation:
         row = bad[0]

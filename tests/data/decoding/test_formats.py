@@ -20,7 +20,6 @@ from hierkeras.data.decoding.formats import kind_of, not_an_image
         ("JPEG2000", "JPEG 2000"),
         ("AVIF", "AVIF"),
         ("PPM", "PNM"),
-        ("PCX", "PCX"),
         ("ICO", "ICO"),
         ("QOI", "QOI"),
     ],

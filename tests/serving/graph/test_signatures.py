@@ -77,7 +77,7 @@ def test_encoded_images_and_examples_are_answered_like_pixels(
 def test_pixels_of_any_size_are_cropped_and_resized_as_in_training(
     served, deep_tree
 ):
-    from hierkeras.data.images import decode_and_resize
+    from hierkeras.data.decoding.graph import decode_and_resize
 
     images = np.random.default_rng(1).integers(0, 256, (3, 30, 21, 3))
     images = images.astype(np.uint8)

@@ -1,0 +1,94 @@
+"""Decoding for training: in the graph, and by a library what it refuses."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import tensorflow as tf
+
+from hierkeras.data.decoding import graph, library, problems, reading
+from hierkeras.data.decoding.graph import Decoded
+from hierkeras.data.decoding.pixels import Pixels
+from hierkeras.data.decoding.squares import to_square
+
+_PROFILES: Final = (b"ICC_PROFILE\0", b"iCCP", b"ICCP")
+_FULL_DEPTH: Final = 16
+
+
+def decode_and_resize(
+    image: tf.Tensor, image_size: int, pixels: Pixels
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """As `graph.decode_and_resize`, of more formats; no served graph may.
+
+    Returns:
+        The square; and what may surprise in it, scalar string, mostly empty.
+    """
+    if image.dtype != tf.string:
+        square = graph.decode_and_resize(image, image_size, pixels)
+        return square, tf.constant("")
+    decoded = graph.decode(image, pixels, _others(pixels))
+    shown = graph.checked(decoded, pixels)
+    return to_square(shown, image_size, pixels), _note(image, decoded)
+
+
+def _note(encoded: tf.Tensor, decoded: Decoded) -> tf.Tensor:
+    def in_words(encoded: bytes, problem: np.int32, bits: np.int32) -> bytes:
+        if problem:
+            return b"of a kind that a served model refuses by name"
+        if 0 < bits < _FULL_DEPTH:
+            return f"16-bit samples that use {bits} bits".encode()
+        name = library.profile(encoded)
+        return f"colour profile {name}, not applied".encode() if name else b""
+
+    def noted() -> tf.Tensor:
+        given = [encoded, decoded.problem, decoded.bits]
+        return tf.ensure_shape(
+            tf.numpy_function(in_words, given, tf.string), []
+        )
+
+    has_profile = [reading.contains(encoded, word) for word in _PROFILES]
+    surprises = tf.stack([*has_profile, decoded.problem < 0, decoded.bits > 0])
+    return tf.cond(tf.reduce_any(surprises), noted, lambda: "")
+
+
+@functools.cache
+def _others(pixels: Pixels) -> Callable[[tf.Tensor], Decoded]:
+    """As `graph.rare`, and by the library what that refuses by name.
+
+    Of such an image the problem is told as its negative.
+    """
+
+    def by_library(encoded: bytes) -> tuple[np.ndarray, bytes]:
+        try:
+            return library.decode(encoded, pixels), b""
+        except library.CannotDecode as error:
+            return np.zeros([1, 1, 3], np.uint8), str(error).encode()
+
+    def decoded(encoded: tf.Tensor, problem: tf.Tensor) -> Decoded:
+        image, reason = tf.numpy_function(
+            by_library, [encoded], [tf.uint8, tf.string]
+        )
+        fine = tf.debugging.Assert(
+            tf.equal(reason, ""), [graph.REFUSED, reason]
+        )
+        with tf.control_dependencies([fine]):
+            image = tf.ensure_shape(image, [None, None, 3])
+        return Decoded(image, -problem, tf.constant(0))
+
+    def decode_it(encoded: tf.Tensor) -> Decoded:
+        result = graph.rare(encoded, pixels)
+        is_known = tf.reduce_any(
+            result.problem == tf.constant(list(problems.BY_LIBRARY))
+        )
+        return Decoded(
+            *tf.cond(
+                is_known,
+                lambda: decoded(encoded, result.problem),
+                lambda: result,
+            )
+        )
+
+    return decode_it
