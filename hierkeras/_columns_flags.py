@@ -9,6 +9,8 @@ from typing import Any
 
 from absl import flags
 
+from hierkeras._errors import UsageError
+
 _CLASS_DEPTH = flags.DEFINE_integer(
     "class_depth",
     None,
@@ -50,3 +52,23 @@ def given() -> dict[str, Any]:
         "group_column": _GROUP_COLUMN.value,
         "label_names": _LABEL_NAMES.value,
     }
+
+
+def check(dataset: str) -> None:
+    """Checks that what is given is of use for a data set.
+
+    Args:
+        dataset: As of --dataset.
+
+    Raises:
+        UsageError: If not.
+    """
+    kind = dataset.partition(":")[0]
+    for name, value in given().items():
+        is_of_folders = name == "class_depth"
+        kinds = ("folder", "tfds") if is_of_folders else ("csv",)
+        if value and kind not in kinds:
+            raise UsageError(
+                f"--{name} is of {kinds[0]}: data sets alone. Received: "
+                f"--dataset={dataset}"
+            )

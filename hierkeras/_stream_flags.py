@@ -96,6 +96,7 @@ def data_config(remembered: Remembered | None) -> DataConfig:
         **_columns_flags.given(),
     }
     changes = {k: value for k, value in given.items() if value is not None}
+    _columns_flags.check(str(dataset or (before and before.dataset)))
     workdir = str(_workdir_flag.store().root)
     config = dataclasses.replace(before or DataConfig(str(dataset)), **changes)
     if dataset is None:

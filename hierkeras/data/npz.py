@@ -2,7 +2,8 @@
 
 images, labels, and optionally class_names      split by position
 x, y                                            the same
-x_train, y_train, x_test, y_test                as `keras.datasets` has it
+x_train, y_train, x_test, y_test                as `keras.datasets` has it;
+                                                x_val, y_val may be there, too
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ import numpy.typing as npt
 from hierkeras._errors import UserError
 from hierkeras.data.arrays import ArraySource, checksums
 from hierkeras.data.catalogue import Catalogue
+from hierkeras.data.files import left_out
 from hierkeras.data.source import DataConfig
 from hierkeras.data.splits import assign_splits, places
 
 _PLAIN = (("images", "labels"), ("x", "y"))
 _SPLIT = ("x_train", "y_train", "x_test", "y_test")
+_OWN = ("x_val", "y_val")
 _NAMES = "class_names"
 
 
@@ -48,14 +51,16 @@ def open_npz(place: str, config: DataConfig, kept: bytes = b"") -> ArraySource:
         UserError: if there is no such file or it holds something else.
         UsageError: if the fractions make no sense.
     """
-    arrays = _load(place)
+    arrays, others = _load(place)
     if set(_SPLIT) <= arrays.keys():
         parts = {"train": _SPLIT[:2], "test": _SPLIT[2:]}
+        if set(_OWN) <= arrays.keys():
+            parts["validation"] = _OWN
     elif plain := [pair for pair in _PLAIN if set(pair) <= arrays.keys()]:
         parts = {"images": plain[0]}
     else:
         raise UserError(
-            f"The file {place!r} holds {', '.join(arrays) or 'no arrays'}; "
+            f"The file {place!r} holds {', '.join([*arrays, *others]) or 'nothing'}; "
             f"expected {' or '.join(map(', '.join, (*_PLAIN, _SPLIT)))}."
         )
     keys: list[str] = []
@@ -68,8 +73,8 @@ def open_npz(place: str, config: DataConfig, kept: bytes = b"") -> ArraySource:
         images = np.concatenate([arrays[x] for x, _ in parts.values()])
     except ValueError as error:
         raise UserError(
-            f"The images of {place!r} differ in size between x_train and "
-            "x_test; make them one size."
+            f"The images of {place!r} differ in size between "
+            f"{' and '.join(x for x, _ in parts.values())}; make them one size."
         ) from error
     raw_labels = np.concatenate([arrays[y].ravel() for _, y in parts.values()])
     class_names, labels = _classes(place, raw_labels, arrays.get(_NAMES))
@@ -85,10 +90,17 @@ def open_npz(place: str, config: DataConfig, kept: bytes = b"") -> ArraySource:
     catalogue = Catalogue(
         class_names, key_array, labels, splits, checksums(images)
     )
-    return ArraySource(config.dataset, "npz", catalogue, images)
+    source = ArraySource(config.dataset, "npz", catalogue, images)
+    used = {_NAMES, *itertools.chain(*parts.values())}
+    tally = left_out.Tally()
+    for name in [*others, *(name for name in arrays if name not in used)]:
+        tally.add("arrays of other names", name)
+    source.left_out = tally.result()
+    return source
 
 
-def _load(place: str) -> dict[str, npt.NDArray[Any]]:
+def _load(place: str) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
+    """The arrays of known names, and the other names."""
     path = pathlib.Path(place).expanduser()
     if not path.is_file():
         raise UserError(
@@ -97,11 +109,9 @@ def _load(place: str) -> dict[str, npt.NDArray[Any]]:
         )
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return {
-                name: arrays[name]
-                for name in (*itertools.chain(*_PLAIN), *_SPLIT, _NAMES)
-                if name in arrays
-            }
+            known = {*itertools.chain(*_PLAIN), *_SPLIT, *_OWN, _NAMES}
+            others = [name for name in arrays if name not in known]
+            return {n: arrays[n] for n in arrays if n in known}, others
     # A lone .npy array is no mapping; an array of objects is a ValueError.
     except (
         AttributeError,

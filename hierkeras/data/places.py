@@ -18,16 +18,13 @@ def absolute(config: DataConfig, workdir: str) -> DataConfig:
         config: The data set; paths are relative to the current directory.
         workdir: The work directory, which may move together with it.
     """
-    kind, colon, place = config.dataset.partition(":")
-    name, at, folder = (
-        place.rpartition("@") if kind == "tfds" else ("", "", place)
-    )
-    if kind not in (*_PATHS, "tfds") or (kind == "tfds" and not at):
+    before, path = _divided(config.dataset)
+    if not path:
         return config
-    path = _absolute(folder)
+    path = _absolute(path)
     return dataclasses.replace(
         config,
-        dataset=f"{kind}{colon}{name}{at}{path}",
+        dataset=before + path,
         from_workdir=_relative(path, workdir),
         label_names=config.label_names and _absolute(config.label_names),
     )
@@ -40,13 +37,27 @@ def found(config: DataConfig, workdir: str) -> DataConfig:
         config: As `absolute` gave it.
         workdir: The work directory as it is called now.
     """
-    kind, _, path = config.dataset.partition(":")
-    if kind not in _PATHS or not config.from_workdir or os.path.exists(path):
+    before, path = _divided(config.dataset)
+    if not path or not config.from_workdir or os.path.exists(path):
         return config
-    moved = os.path.normpath(os.path.join(workdir, config.from_workdir))
+    moved = _absolute(os.path.join(workdir, config.from_workdir))
     if not os.path.exists(moved):
         return config
-    return dataclasses.replace(config, dataset=f"{kind}:{_absolute(moved)}")
+    names = config.label_names
+    if names and not os.path.exists(names):
+        names = _absolute(os.path.join(moved, os.path.relpath(names, path)))
+    return dataclasses.replace(
+        config, dataset=before + moved, label_names=names
+    )
+
+
+def _divided(dataset: str) -> tuple[str, str]:
+    """What is before the path of a data set, and the path if it has one."""
+    kind, _, place = dataset.partition(":")
+    if kind in _PATHS:
+        return f"{kind}:", place
+    name, at, folder = place.partition("@")
+    return (f"{kind}:{name}@", folder) if kind == "tfds" and at else ("", "")
 
 
 def _absolute(path: str) -> str:

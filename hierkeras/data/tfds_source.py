@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 from hierkeras._errors import UserError
 from hierkeras.data import image_folder
 from hierkeras.data.catalogue import Catalogue
+from hierkeras.data.files import left_out
 from hierkeras.data.source import DataConfig, Source
 from hierkeras.data.splits import SPLIT_NAMES, assign_splits, places
 
@@ -146,16 +147,20 @@ class TfdsSource(Source):
         )
 
     def _read_catalogue(self, config: DataConfig) -> Catalogue:
-        own = list(self._builder.info.splits)
+        own = self._builder.info.splits
         known = [split for split in own if split in SPLIT_NAMES]
+        tally = left_out.Tally()
+        for split in set(own) - set(known or own):
+            tally.add("of splits of other names", split, own[split].num_examples)
         keys: list[str] = []
         labels: list[int] = []
         digests: list[int] = []
         given: list[str] = []
-        for split in known or own:
+        for split in known or list(own):
             split_keys, split_labels, split_digests = self._scan(split)
             # The test images of a competition come without labels.
             if max(split_labels, default=-1) < 0:
+                tally.add("without a label", split, len(split_keys))
                 continue
             self._sizes[split] = len(split_keys)
             keys += split_keys
@@ -167,6 +172,7 @@ class TfdsSource(Source):
                 f"The data set {self._builder.info.name!r} holds no example "
                 "with a label; choose another."
             )
+        self.left_out = tally.result()
         class_names = tuple(self._builder.info.features[self._label].names)
         key_array = np.array(keys, np.str_)
         label_array = np.array(labels, np.int32)

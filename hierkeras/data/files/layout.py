@@ -124,10 +124,13 @@ def _splits(
             return frozenset()  # a class of that name, as are the others
         raise _two_readings(root, counts, suspicious, others)
     if not nested:
+        if class_depth == 1:
+            return frozenset()
         raise UserError(
             f"The folder {root!r} holds {_images(counts)} in "
             f"{_some(named)} and in no class folders; expected "
-            f"PATH/{min(named)}/CLASS/."
+            f"PATH/{min(named)}/CLASS/, or --dataset=csv:FILE with a file "
+            "that names their classes."
         )
     if not trains:
         raise UserError(
@@ -146,22 +149,29 @@ def _splits(
 
 
 def _check_no_splits_below(root: str, counts: Mapping[Folder, int]) -> None:
-    """Refuses a folder above, or below, the one that holds the splits."""
-    deep = [folder for folder in counts if len(folder) > 1]
-    names = {folder[1] for folder in deep}
-    if not deep or not all(name.lower() in SPLIT_NAMES for name in names):
-        return
-    tops = {folder[0] for folder in deep}
-    if len(tops) == 1 and any(len(folder) > 2 for folder in deep):
+    """Refuses splits that are further down than at the top."""
+    beside: dict[Folder, set[str]] = collections.defaultdict(set)
+    for folder in counts:
+        for depth in range(1, len(folder)):
+            beside[folder[:depth]].add(folder[depth])
+    for above, names in sorted(beside.items()):
+        splits = {n for n in names if n.lower() in SPLIT_NAMES}
+        meant = {SPLIT_NAMES[name.lower()] for name in splits}
+        if len(meant) < 2 and (not splits or splits != names):
+            continue
+        depth = len(above)
+        if any(f[:depth] == above and len(f) > depth + 1 for f in counts):
+            raise UserError(
+                f"The folder {root!r} holds the splits {_some(splits)} in "
+                f"{'/'.join(above)!r}; give --dataset=folder:"
+                f"{os.path.join(root, *above)}."
+            )
         raise UserError(
-            f"The folder {root!r} holds the splits in {min(tops)!r}; give "
-            f"--dataset=folder:{os.path.join(root, min(tops))}."
+            f"The folder {root!r} holds {_some(splits)} in the class folder "
+            f"{'/'.join(above)!r}; expected PATH/{min(splits)}/CLASS/, or give "
+            f"--class_depth={depth} to have what is in a class folder divided "
+            "anew."
         )
-    raise UserError(
-        f"The folder {root!r} holds {_some(names)} in each class folder; "
-        f"expected PATH/{min(names)}/CLASS/, or give --class_depth=1 to have "
-        "what is in a class folder divided anew."
-    )
 
 
 def _two_readings(

@@ -37,6 +37,8 @@ class Tally:
             example: One of them.
             count: How many.
         """
+        if not count:
+            return
         # A name may be no UTF-8, which nothing could print or record.
         example = example.encode(errors="backslashreplace").decode()
         before, first = self._found.get(why, (0, example))
