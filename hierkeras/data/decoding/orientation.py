@@ -95,8 +95,15 @@ def _turned(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
 
     image = tf.cond(
         orientation >= 5,
-        lambda: tf.transpose(image, [1, 0, 2]),
+        lambda: _transposed(image),
         lambda: image,
     )
     mirrored = tf.stack([among(3, 4, 7, 8), among(2, 3, 6, 7)])
     return tf.reverse(image, tf.boolean_mask(tf.constant([0, 1]), mirrored))
+
+
+def _transposed(image: tf.Tensor) -> tf.Tensor:
+    # Where a CPU lacks AVX-512, oneDNN writes an error of each such operation
+    # on bytes, which it then leaves to others.
+    wider = tf.transpose(tf.cast(image, tf.int16), [1, 0, 2])
+    return tf.cast(wider, tf.uint8)
