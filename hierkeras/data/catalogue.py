@@ -177,7 +177,9 @@ class Catalogue:
             index: its position.
         """
         digest = self.digests[index]
-        return digest.tobytes().hex() if digest.dtype.kind == "V" else str(digest)
+        return (
+            digest.tobytes().hex() if digest.dtype.kind == "V" else str(digest)
+        )
 
     def excluding(self, indices: npt.NDArray[np.int64]) -> Catalogue:
         """Returns a catalogue in which some examples belong to no split.

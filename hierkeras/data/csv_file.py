@@ -232,12 +232,7 @@ def _labelled(
         else:
             used.append(row)
             states.append(state)
-    paths = [
-        os.path.relpath(table.path_of(root, lines.paths[row]), root)
-        if _is_odd(lines.paths[row])
-        else lines.paths[row]
-        for row in used
-    ]
+    paths = [_key(root, lines.paths[row]) for row in used]
     labels = [names[lines.labels[row]] for row in used]
     class_names = tuple(sorted(set(labels)))
     if len(class_names) < 2:
@@ -271,9 +266,16 @@ def _state(root: pathlib.Path, path: str) -> int:
     return listing.state(path, status) if is_file else 0
 
 
-def _is_odd(path: str) -> bool:
-    """Whether a path is not written as paths from a folder are."""
-    return "\\" in path or os.path.normpath(path) != path
+def _key(root: pathlib.Path, path: str) -> str:
+    """A path as paths from a folder are written, if it is below it."""
+    if (
+        "\\" not in path
+        and not path.startswith((".", "/"))
+        and "/." not in path
+    ):
+        return path  # as a rule
+    there = os.path.relpath(table.path_of(root, path), root)
+    return path if os.path.isabs(path) and there.startswith("..") else there
 
 
 def _column(

@@ -70,8 +70,7 @@ def state(path: str, status: os.stat_result) -> int:
         status: What the system says of it.
     """
     text = (
-        f"{path}\0{status.st_size}\0{status.st_mtime_ns}"
-        f"\0{status.st_ctime_ns}"
+        f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}"
     )
     data = text.encode(errors="surrogateescape")
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest())
