@@ -19,10 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hierkeras._errors import UserError
-from hierkeras.data.files import left_out, listing, table
+from hierkeras.data.files import columns, left_out, listing, table
+from hierkeras.data.files.columns import Asked, Columns
 from hierkeras.data.files.listing import Files
 from hierkeras.data.files.source import FileSource, Labelled, Opened
-from hierkeras.data.files.table import Columns, Table
+from hierkeras.data.files.table import Table
 from hierkeras.data.source import DataConfig
 from hierkeras.data.splits import SPLIT_NAMES
 
@@ -77,10 +78,8 @@ def open_csv(place: str, config: DataConfig, kept: bytes = b"") -> FileSource:
     tables = [one.with_header(path) for one in tables]
     read = read.with_header(path)
     _check_alike(parts, tables, read)
-    asked = table.Asked(
-        config.label_column, config.split_column, config.group_column
-    )
-    found = table.find_columns(read, asked, path)
+    asked = Asked(config.label_column, config.split_column, config.group_column)
+    found = columns.find_columns(read, asked, path)
     lines = _Lines()
     for part, one in zip(parts, tables, strict=True):
         folder = os.path.relpath(part.file.parent / below, root)
@@ -143,14 +142,14 @@ def _below(
     place: str, read: Table, asked: str, folder: pathlib.Path
 ) -> tuple[str, int]:
     """The folder below a file's that its paths begin in, and their column."""
-    path, there = table.path_column(read, asked, folder)
+    path, there = columns.path_column(read, asked, folder)
     if there:
         return "", path
     found = {
         below.name: column
         for below in sorted(folder.iterdir())
         if below.is_dir()
-        for column, there in [table.path_column(read, asked, below)]
+        for column, there in [columns.path_column(read, asked, below)]
         if there
     }
     if len(found) == 1:
@@ -184,16 +183,16 @@ def _check_alike(
 
 
 def _add(
-    lines: _Lines, read: Table, columns: Columns, split: str, folder: str
+    lines: _Lines, read: Table, found: Columns, split: str, folder: str
 ) -> None:
     """Adds what a table lists, of a split and in a folder."""
-    paths = read.column(columns.path)
+    paths = read.column(found.path)
     if folder != ".":
         paths = [os.path.join(folder, path) for path in paths]
     lines.paths += paths
-    lines.labels += read.column(columns.label)
-    lines.splits += [own or split for own in read.column(columns.split)]
-    lines.groups += read.column(columns.group)
+    lines.labels += read.column(found.label)
+    lines.splits += [own or split for own in read.column(found.split)]
+    lines.groups += read.column(found.group)
 
 
 def _label_names(
@@ -210,7 +209,7 @@ def _label_names(
             f"--label_names: {config.label_names} cannot be read ({error}); "
             "give a file with the columns of ids and names, or a name a line."
         ) from None
-    names, by = table.names_of(read, labels, file.name)
+    names, by = columns.names_of(read, labels, file.name)
     return names, f", named by {by} of {file.name}"
 
 
@@ -236,12 +235,7 @@ def _labelled(
     labels = [names[lines.labels[row]] for row in used]
     class_names = tuple(sorted(set(labels)))
     if len(class_names) < 2:
-        told = left_out.line(tally.result())
-        raise UserError(
-            f"The file {str(file)!r} lists {len(used):,} images that are "
-            f"there, of {len(class_names)} classes; expected at least two. "
-            + told
-        )
+        raise _too_few(file, len(used), class_names, tally)
     _check_labels(file, paths, labels)
     given = _given(file, paths, [lines.splits[row] for row in used])
     groups = [lines.groups[row] for row in used]
@@ -251,8 +245,21 @@ def _labelled(
         Files(paths, states).of(order),
         np.array([label_of[labels[row]] for row in order], np.int32),
         class_names,
-        given and _column(given, order),
+        _column(given, order) if given else None,
         _column(groups, order) if any(groups) else None,
+    )
+
+
+def _too_few(
+    file: pathlib.Path,
+    images: int,
+    class_names: Sequence[str],
+    tally: left_out.Tally,
+) -> UserError:
+    return UserError(
+        f"The file {str(file)!r} lists {images:,} images that are there, of "
+        f"{len(class_names)} classes; expected at least two. "
+        + left_out.line(tally.result())
     )
 
 

@@ -164,7 +164,7 @@ def test_names_of_labels(write, names):
 
     assert source.catalogue.class_names == ("ant", "bee")
     assert source.how.endswith("of names.csv")
-    with pytest.raises(UserError, match="--label_names: .*gone"):
+    with pytest.raises(UserError, match=r"--label_names: .*gone"):
         open_csv(write(lines), label_names=str(file) + ".gone")
 
 
@@ -254,7 +254,7 @@ def test_other_lists_are_refused_in_one_line(write, lines, message):
 
 
 def test_a_missing_list_is_named(tmp_path):
-    with pytest.raises(UserError, match="no file .*gone"):
+    with pytest.raises(UserError, match=r"no file .*gone"):
         open_csv(tmp_path / "gone.csv")
 
 
