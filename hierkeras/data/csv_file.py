@@ -10,10 +10,11 @@ from __future__ import annotations
 import array
 import csv
 import dataclasses
+import itertools
 import os
 import pathlib
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -221,8 +222,30 @@ def _labelled(
     tally: left_out.Tally,
 ) -> Labelled:
     """The images that are there and have a class; the others are counted."""
-    states = array.array("Q")
-    used = []
+    files, used = _there(root, lines, names, tally)
+    labels = [names[lines.labels[row]] for row in used]
+    class_names = tuple(sorted(set(labels)))
+    if len(class_names) < 2:
+        raise _too_few(file, len(used), class_names, tally)
+    _check_labels(file, files.paths, labels)
+    label_of = {name: label for label, name in enumerate(class_names)}
+    return Labelled(
+        files,
+        np.array([label_of[label] for label in labels], np.int32),
+        class_names,
+        _given(file, files.paths, _column(lines.splits, used)),
+        _column(lines.groups, used),
+    )
+
+
+def _there(
+    root: pathlib.Path,
+    lines: _Lines,
+    names: dict[str, str],
+    tally: left_out.Tally,
+) -> tuple[Files, Sequence[int]]:
+    """The files that can be used, sorted; and the lines that list them."""
+    states, used = array.array("Q"), array.array("q")
     for row, path in enumerate(lines.paths):
         if not names.get(lines.labels[row]):
             tally.add("listed without a label", path)
@@ -231,23 +254,11 @@ def _labelled(
         else:
             used.append(row)
             states.append(state)
-    paths = [_key(root, lines.paths[row]) for row in used]
-    labels = [names[lines.labels[row]] for row in used]
-    class_names = tuple(sorted(set(labels)))
-    if len(class_names) < 2:
-        raise _too_few(file, len(used), class_names, tally)
-    _check_labels(file, paths, labels)
-    given = _given(file, paths, [lines.splits[row] for row in used])
-    groups = [lines.groups[row] for row in used]
-    label_of = {name: label for label, name in enumerate(class_names)}
-    order = sorted(range(len(paths)), key=paths.__getitem__)
-    return Labelled(
-        Files(paths, states).of(order),
-        np.array([label_of[labels[row]] for row in order], np.int32),
-        class_names,
-        _column(given, order) if given else None,
-        _column(groups, order) if any(groups) else None,
-    )
+    files = Files([_key(root, lines.paths[row]) for row in used], states)
+    if all(one <= two for one, two in itertools.pairwise(files.paths)):
+        return files, used
+    order = sorted(range(len(used)), key=files.paths.__getitem__)
+    return files.of(order), [used[row] for row in order]
 
 
 def _too_few(
@@ -286,31 +297,34 @@ def _key(root: pathlib.Path, path: str) -> str:
 
 
 def _column(
-    values: Sequence[str], order: Iterable[int]
-) -> npt.NDArray[np.object_]:
-    return np.array([values[row] for row in order], object)
+    values: Sequence[str], rows: Sequence[int]
+) -> npt.NDArray[np.object_] | None:
+    """What some lines have in a column; None: nothing."""
+    if not any(values[row] for row in rows):
+        return None
+    return np.array([values[row] for row in rows], object)
 
 
 def _check_labels(
     file: pathlib.Path, paths: Sequence[str], labels: Sequence[str]
 ) -> None:
-    """Checks that no image has two labels."""
-    if len(set(paths)) == len(paths):
-        return
-    seen: dict[str, str] = {}
-    for path, label in zip(paths, labels, strict=True):
-        if seen.setdefault(path, label) != label:
+    """Checks that no image, of sorted paths, has two labels."""
+    pairs = itertools.pairwise(zip(paths, labels, strict=True))
+    for (path, label), (next_path, next_label) in pairs:
+        if path == next_path and label != next_label:
             raise UserError(
-                f"The file {str(file)!r} lists {path!r} as {seen[path]!r} and "
-                f"as {label!r}; an image has one class."
+                f"The file {str(file)!r} lists {path!r} as {label!r} and as "
+                f"{next_label!r}; an image has one class."
             )
 
 
 def _given(
-    file: pathlib.Path, paths: Sequence[str], splits: list[str]
-) -> list[str] | None:
+    file: pathlib.Path,
+    paths: Sequence[str],
+    splits: npt.NDArray[np.object_] | None,
+) -> npt.NDArray[np.object_] | None:
     """The splits as `SPLITS` calls them; None: none is given."""
-    if not any(splits):
+    if splits is None:
         return None
     for path, split in zip(paths, splits, strict=True):
         if split.lower() not in SPLIT_NAMES:
@@ -319,4 +333,4 @@ def _given(
                 + (f"in the split {split!r}" if split else "in no split")
                 + f"; valid are {', '.join(SPLIT_NAMES)}, or none at all."
             )
-    return [SPLIT_NAMES[split.lower()] for split in splits]
+    return np.array([SPLIT_NAMES[split.lower()] for split in splits], object)

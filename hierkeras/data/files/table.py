@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import io
+import itertools
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -74,33 +74,39 @@ class Table:
         return Table(self.columns, has_header=not is_path)
 
 
-def read(file: pathlib.Path) -> Table:
+def read(file: pathlib.Path, most: int | None = None) -> Table:
     """Reads a file of lines, JSON lines, or Parquet where pyarrow is there.
 
     Args:
         file: The file.
+        most: About how many lines to read, evenly spaced; None: all.
 
     Raises:
         OSError, UnicodeError, csv.Error: If it cannot be read.
         UserError: If it is a Parquet file and pyarrow is not there.
     """
-    if file.suffix.lower() == ".parquet":
+    suffix = file.suffix.lower()
+    if suffix == ".parquet":
         return _parquet(file)
-    text = file.read_text(encoding="utf-8-sig")
-    if file.suffix.lower() in _JSON_LINES:
-        return _json_lines(text)
-    lines = text[:_SNIFFED].splitlines()[:_LOOKED_AT]
-    return _delimited(text, _delimiter(lines))
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        head = lines.read(_SNIFFED).splitlines()
+        lines.seek(0)
+        # As many as there would be if all were as long as the first.
+        count = len(head) * file.stat().st_size / _SNIFFED
+        step = max(1, int(count / most)) if most else 1
+        chosen = itertools.chain(
+            itertools.islice(lines, 1), itertools.islice(lines, 0, None, step)
+        )
+        if suffix in _JSON_LINES:
+            return _json_lines(chosen)
+        return _delimited(chosen, _delimiter(head[:_LOOKED_AT]))
 
 
-def _delimited(text: str, delimiter: str) -> Table:
+def _delimited(lines: Iterable[str], delimiter: str) -> Table:
     columns: list[list[str]] = []
     known: dict[str, str] = {}  # Labels are many times the same text.
     reader = csv.reader(
-        io.StringIO(text, newline=""),
-        delimiter=delimiter,
-        skipinitialspace=True,
-        strict=True,
+        lines, delimiter=delimiter, skipinitialspace=True, strict=True
     )
     for row in reader:
         if not any(map(str.strip, row)):
@@ -156,11 +162,11 @@ def _delimiter(lines: Sequence[str]) -> str:
     return max(_DELIMITERS, key=lambda mark: sum(mark in x for x in lines))
 
 
-def _json_lines(text: str) -> Table:
+def _json_lines(lines: Iterable[str]) -> Table:
     try:
         rows = [
             msgspec.json.decode(line, type=dict[str, Any])
-            for line in text.split("\n")
+            for line in lines
             if line.strip()
         ]
     except msgspec.DecodeError as error:
