@@ -71,11 +71,24 @@ def open_csv(place: str, config: DataConfig, kept: bytes = b"") -> FileSource:
         UserError: if the file cannot be read, or not for sure in one way.
         UsageError: if the fractions make no sense.
     """
-    first = pathlib.Path(place).expanduser()
+    first = pathlib.Path(os.path.abspath(os.path.expanduser(place)))
+    tally = left_out.Tally()
     parts, root = _parts(first)
+    labelled, how = _listed(first, root, parts, config, tally)
+    return Opened(config, "csv", root, how, kept).source(labelled, tally)
+
+
+def _listed(
+    first: pathlib.Path,
+    root: pathlib.Path,
+    parts: Sequence[_Part],
+    config: DataConfig,
+    tally: left_out.Tally,
+) -> tuple[Labelled, str]:
+    """What the files list, and how they are read, in words."""
     tables = [_read(part.file) for part in parts]
     read = tables[[part.file for part in parts].index(first)]
-    below, path = _below(place, read, config.path_column, first.parent)
+    below, path = _below(str(first), read, config.path_column, first.parent)
     tables = [one.with_header(path) for one in tables]
     read = read.with_header(path)
     _check_alike(parts, tables, read)
@@ -84,16 +97,12 @@ def open_csv(place: str, config: DataConfig, kept: bytes = b"") -> FileSource:
     lines = _Lines()
     for part, one in zip(parts, tables, strict=True):
         folder = os.path.relpath(part.file.parent / below, root)
-        _add(lines, one, found, part.split, os.path.normpath(folder))
+        _add(lines, one, found, part.split, folder)
     names, named = _label_names(config, set(lines.labels))
-    tally = left_out.Tally()
-    labelled = _labelled(first, root, lines, names, tally)
     how = found.told(read.first if read.has_header else None) + " of "
     how += ", ".join(os.path.relpath(part.file, root) for part in parts)
     how += f", paths from {below}" if below else ""
-    return Opened(config, "csv", root, how + named, kept).source(
-        labelled, tally
-    )
+    return _labelled(first, root, lines, names, tally), how + named
 
 
 def _parts(first: pathlib.Path) -> tuple[list[_Part], pathlib.Path]:
@@ -111,7 +120,7 @@ def _parts(first: pathlib.Path) -> tuple[list[_Part], pathlib.Path]:
             for file in sorted(folder.iterdir())
             if file.suffix == first.suffix and file.stem.lower() in SPLIT_NAMES
         ]
-    elif folder.absolute().name.lower() in SPLIT_NAMES:
+    elif folder.name.lower() in SPLIT_NAMES:
         root = folder.parent
         beside = [
             _Part(other / first.name, SPLIT_NAMES[other.name.lower()])

@@ -213,6 +213,17 @@ def test_metadata_as_of_hugging_face(write_photos, name):
     assert source.how.endswith(f"of test/{name}, train/{name}")
 
 
+def test_a_list_of_the_current_directory(write_photos, monkeypatch):
+    root = write_photos({"train": 6, "test": 2})
+    for split, count in (("train", 6), ("test", 2)):
+        lines = [f"{n:03d}.png,{'ab'[n % 2]}" for n in range(count)]
+        (root / split / "list.csv").write_text("\n".join(lines))
+    monkeypatch.chdir(root / "train")
+
+    for name in ("list.csv", "../test/list.csv"):
+        assert len(by_path(open_csv(name))) == 8
+
+
 def test_parquet(photos):
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
