@@ -22,6 +22,7 @@ _HEAD = b"\xff\xd8\xff\xe0" + bytes(16)
 
 
 def main() -> None:
+    """Measures, in processes of their own."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--files", type=int, default=180_000)
@@ -80,7 +81,7 @@ def _open(folder: pathlib.Path) -> dict[str, float]:
     source = open_source(DataConfig(f"folder:{folder}"), before)
     source.catalogue.fingerprint(source.catalogue.class_names)
     seconds = time.perf_counter() - start
-    file.write_bytes(source.keep())
+    file.write_bytes(source.keep() if source.keep else b"")
     # Not getrusage's, which begins with that of the process before it.
     status = pathlib.Path("/proc/self/status").read_text()
     peak = 1024 * int(status.split("VmHWM:")[1].split()[0])

@@ -10,19 +10,21 @@ from __future__ import annotations
 import array
 import csv
 import dataclasses
+import itertools
 import os
 import pathlib
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from hierkeras._errors import UserError
-from hierkeras.data.files import left_out, listing, table
+from hierkeras.data.files import columns, left_out, listing, table
+from hierkeras.data.files.columns import Asked, Columns
 from hierkeras.data.files.listing import Files
 from hierkeras.data.files.source import FileSource, Labelled, Opened
-from hierkeras.data.files.table import Columns, Table
+from hierkeras.data.files.table import Table
 from hierkeras.data.source import DataConfig
 from hierkeras.data.splits import SPLIT_NAMES
 
@@ -69,31 +71,38 @@ def open_csv(place: str, config: DataConfig, kept: bytes = b"") -> FileSource:
         UserError: if the file cannot be read, or not for sure in one way.
         UsageError: if the fractions make no sense.
     """
-    first = pathlib.Path(place).expanduser()
+    first = pathlib.Path(os.path.abspath(os.path.expanduser(place)))
+    tally = left_out.Tally()
     parts, root = _parts(first)
+    labelled, how = _listed(first, root, parts, config, tally)
+    return Opened(config, "csv", root, how, kept).source(labelled, tally)
+
+
+def _listed(
+    first: pathlib.Path,
+    root: pathlib.Path,
+    parts: Sequence[_Part],
+    config: DataConfig,
+    tally: left_out.Tally,
+) -> tuple[Labelled, str]:
+    """What the files list, and how they are read, in words."""
     tables = [_read(part.file) for part in parts]
     read = tables[[part.file for part in parts].index(first)]
-    below, path = _below(place, read, config.path_column, first.parent)
+    below, path = _below(str(first), read, config.path_column, first.parent)
     tables = [one.with_header(path) for one in tables]
     read = read.with_header(path)
     _check_alike(parts, tables, read)
-    asked = table.Asked(
-        config.label_column, config.split_column, config.group_column
-    )
-    found = table.find_columns(read, asked, path)
+    asked = Asked(config.label_column, config.split_column, config.group_column)
+    found = columns.find_columns(read, asked, path)
     lines = _Lines()
     for part, one in zip(parts, tables, strict=True):
         folder = os.path.relpath(part.file.parent / below, root)
-        _add(lines, one, found, part.split, os.path.normpath(folder))
+        _add(lines, one, found, part.split, folder)
     names, named = _label_names(config, set(lines.labels))
-    tally = left_out.Tally()
-    labelled = _labelled(first, root, lines, names, tally)
     how = found.told(read.first if read.has_header else None) + " of "
     how += ", ".join(os.path.relpath(part.file, root) for part in parts)
     how += f", paths from {below}" if below else ""
-    return Opened(config, "csv", root, how + named, kept).source(
-        labelled, tally
-    )
+    return _labelled(first, root, lines, names, tally), how + named
 
 
 def _parts(first: pathlib.Path) -> tuple[list[_Part], pathlib.Path]:
@@ -111,7 +120,7 @@ def _parts(first: pathlib.Path) -> tuple[list[_Part], pathlib.Path]:
             for file in sorted(folder.iterdir())
             if file.suffix == first.suffix and file.stem.lower() in SPLIT_NAMES
         ]
-    elif folder.absolute().name.lower() in SPLIT_NAMES:
+    elif folder.name.lower() in SPLIT_NAMES:
         root = folder.parent
         beside = [
             _Part(other / first.name, SPLIT_NAMES[other.name.lower()])
@@ -143,14 +152,14 @@ def _below(
     place: str, read: Table, asked: str, folder: pathlib.Path
 ) -> tuple[str, int]:
     """The folder below a file's that its paths begin in, and their column."""
-    path, there = table.path_column(read, asked, folder)
+    path, there = columns.path_column(read, asked, folder)
     if there:
         return "", path
     found = {
         below.name: column
         for below in sorted(folder.iterdir())
         if below.is_dir()
-        for column, there in [table.path_column(read, asked, below)]
+        for column, there in [columns.path_column(read, asked, below)]
         if there
     }
     if len(found) == 1:
@@ -184,16 +193,16 @@ def _check_alike(
 
 
 def _add(
-    lines: _Lines, read: Table, columns: Columns, split: str, folder: str
+    lines: _Lines, read: Table, found: Columns, split: str, folder: str
 ) -> None:
     """Adds what a table lists, of a split and in a folder."""
-    paths = read.column(columns.path)
+    paths = read.column(found.path)
     if folder != ".":
         paths = [os.path.join(folder, path) for path in paths]
     lines.paths += paths
-    lines.labels += read.column(columns.label)
-    lines.splits += [own or split for own in read.column(columns.split)]
-    lines.groups += read.column(columns.group)
+    lines.labels += read.column(found.label)
+    lines.splits += [own or split for own in read.column(found.split)]
+    lines.groups += read.column(found.group)
 
 
 def _label_names(
@@ -210,7 +219,7 @@ def _label_names(
             f"--label_names: {config.label_names} cannot be read ({error}); "
             "give a file with the columns of ids and names, or a name a line."
         ) from None
-    names, by = table.names_of(read, labels, file.name)
+    names, by = columns.names_of(read, labels, file.name)
     return names, f", named by {by} of {file.name}"
 
 
@@ -222,8 +231,30 @@ def _labelled(
     tally: left_out.Tally,
 ) -> Labelled:
     """The images that are there and have a class; the others are counted."""
-    states = array.array("Q")
-    used = []
+    files, used = _there(root, lines, names, tally)
+    labels = [names[lines.labels[row]] for row in used]
+    class_names = tuple(sorted(set(labels)))
+    if len(class_names) < 2:
+        raise _too_few(file, len(used), class_names, tally)
+    _check_labels(file, files.paths, labels)
+    label_of = {name: label for label, name in enumerate(class_names)}
+    return Labelled(
+        files,
+        np.array([label_of[label] for label in labels], np.int32),
+        class_names,
+        _given(file, files.paths, _column(lines.splits, used)),
+        _column(lines.groups, used),
+    )
+
+
+def _there(
+    root: pathlib.Path,
+    lines: _Lines,
+    names: dict[str, str],
+    tally: left_out.Tally,
+) -> tuple[Files, Sequence[int]]:
+    """The files that can be used, sorted; and the lines that list them."""
+    states, used = array.array("Q"), array.array("q")
     for row, path in enumerate(lines.paths):
         if not names.get(lines.labels[row]):
             tally.add("listed without a label", path)
@@ -232,32 +263,23 @@ def _labelled(
         else:
             used.append(row)
             states.append(state)
-    paths = [
-        os.path.relpath(table.path_of(root, lines.paths[row]), root)
-        if _is_odd(lines.paths[row])
-        else lines.paths[row]
-        for row in used
-    ]
-    labels = [names[lines.labels[row]] for row in used]
-    class_names = tuple(sorted(set(labels)))
-    if len(class_names) < 2:
-        told = left_out.line(tally.result())
-        raise UserError(
-            f"The file {str(file)!r} lists {len(used):,} images that are "
-            f"there, of {len(class_names)} classes; expected at least two. "
-            + told
-        )
-    _check_labels(file, paths, labels)
-    given = _given(file, paths, [lines.splits[row] for row in used])
-    groups = [lines.groups[row] for row in used]
-    label_of = {name: label for label, name in enumerate(class_names)}
-    order = sorted(range(len(paths)), key=paths.__getitem__)
-    return Labelled(
-        Files(paths, states).of(order),
-        np.array([label_of[labels[row]] for row in order], np.int32),
-        class_names,
-        given and _column(given, order),
-        _column(groups, order) if any(groups) else None,
+    files = Files([_key(root, lines.paths[row]) for row in used], states)
+    if all(one <= two for one, two in itertools.pairwise(files.paths)):
+        return files, used
+    order = sorted(range(len(used)), key=files.paths.__getitem__)
+    return files.of(order), [used[row] for row in order]
+
+
+def _too_few(
+    file: pathlib.Path,
+    images: int,
+    class_names: Sequence[str],
+    tally: left_out.Tally,
+) -> UserError:
+    return UserError(
+        f"The file {str(file)!r} lists {images:,} images that are there, of "
+        f"{len(class_names)} classes; expected at least two. "
+        + left_out.line(tally.result())
     )
 
 
@@ -271,37 +293,47 @@ def _state(root: pathlib.Path, path: str) -> int:
     return listing.state(path, status) if is_file else 0
 
 
-def _is_odd(path: str) -> bool:
-    """Whether a path is not written as paths from a folder are."""
-    return "\\" in path or os.path.normpath(path) != path
+def _key(root: pathlib.Path, path: str) -> str:
+    """A path as paths from a folder are written, if it is below it."""
+    if (
+        "\\" not in path
+        and not path.startswith((".", "/"))
+        and "/." not in path
+    ):
+        return path  # as a rule
+    there = os.path.relpath(table.path_of(root, path), root)
+    return path if os.path.isabs(path) and there.startswith("..") else there
 
 
 def _column(
-    values: Sequence[str], order: Iterable[int]
-) -> npt.NDArray[np.object_]:
-    return np.array([values[row] for row in order], object)
+    values: Sequence[str], rows: Sequence[int]
+) -> npt.NDArray[np.object_] | None:
+    """What some lines have in a column; None: nothing."""
+    if not any(values[row] for row in rows):
+        return None
+    return np.array([values[row] for row in rows], object)
 
 
 def _check_labels(
     file: pathlib.Path, paths: Sequence[str], labels: Sequence[str]
 ) -> None:
-    """Checks that no image has two labels."""
-    if len(set(paths)) == len(paths):
-        return
-    seen: dict[str, str] = {}
-    for path, label in zip(paths, labels, strict=True):
-        if seen.setdefault(path, label) != label:
+    """Checks that no image, of sorted paths, has two labels."""
+    pairs = itertools.pairwise(zip(paths, labels, strict=True))
+    for (path, label), (next_path, next_label) in pairs:
+        if path == next_path and label != next_label:
             raise UserError(
-                f"The file {str(file)!r} lists {path!r} as {seen[path]!r} and "
-                f"as {label!r}; an image has one class."
+                f"The file {str(file)!r} lists {path!r} as {label!r} and as "
+                f"{next_label!r}; an image has one class."
             )
 
 
 def _given(
-    file: pathlib.Path, paths: Sequence[str], splits: list[str]
-) -> list[str] | None:
+    file: pathlib.Path,
+    paths: Sequence[str],
+    splits: npt.NDArray[np.object_] | None,
+) -> npt.NDArray[np.object_] | None:
     """The splits as `SPLITS` calls them; None: none is given."""
-    if not any(splits):
+    if splits is None:
         return None
     for path, split in zip(paths, splits, strict=True):
         if split.lower() not in SPLIT_NAMES:
@@ -310,4 +342,4 @@ def _given(
                 + (f"in the split {split!r}" if split else "in no split")
                 + f"; valid are {', '.join(SPLIT_NAMES)}, or none at all."
             )
-    return [SPLIT_NAMES[split.lower()] for split in splits]
+    return np.array([SPLIT_NAMES[split.lower()] for split in splits], object)

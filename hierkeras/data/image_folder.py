@@ -11,7 +11,6 @@ PATH/insects/bee/1.jpg       every folder that holds images is a class
 from __future__ import annotations
 
 import collections
-import os
 import pathlib
 
 import numpy as np
@@ -131,7 +130,9 @@ def _counts(
 
 
 def _suffix(path: str) -> str:
-    return os.path.splitext(path)[1].lower()
+    name = path.rpartition("/")[2].lstrip(".")
+    _, dot, end = name.rpartition(".")
+    return f".{end}".lower() if dot else ""
 
 
 def _labels_of(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import pathlib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,8 @@ def open_npz(place: str, config: DataConfig, kept: bytes = b"") -> ArraySource:
         parts = {"images": plain[0]}
     else:
         raise UserError(
-            f"The file {place!r} holds {', '.join([*arrays, *others]) or 'nothing'}; "
+            f"The file {place!r} holds "
+            f"{', '.join([*arrays, *others]) or 'nothing'}; "
             f"expected {' or '.join(map(', '.join, (*_PLAIN, _SPLIT)))}."
         )
     keys: list[str] = []
@@ -92,11 +93,18 @@ def open_npz(place: str, config: DataConfig, kept: bytes = b"") -> ArraySource:
     )
     source = ArraySource(config.dataset, "npz", catalogue, images)
     used = {_NAMES, *itertools.chain(*parts.values())}
-    tally = left_out.Tally()
-    for name in [*others, *(name for name in arrays if name not in used)]:
-        tally.add("arrays of other names", name)
-    source.left_out = tally.result()
+    source.left_out = _unused([*arrays, *others], used)
     return source
+
+
+def _unused(
+    names: Iterable[str], used: Collection[str]
+) -> tuple[left_out.LeftOut, ...]:
+    tally = left_out.Tally()
+    for name in names:
+        if name not in used:
+            tally.add("arrays of other names", name)
+    return tally.result()
 
 
 def _load(place: str) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:

@@ -45,6 +45,11 @@ def open_tfds(place: str, config: DataConfig, kept: bytes = b"") -> Source:
         UsageError: if the fractions make no sense.
     """
     name, _, data_dir = place.partition("@")
+    if name == _IMAGE_FOLDER and not data_dir:
+        raise UserError(
+            f"TensorFlow Datasets' {_IMAGE_FOLDER} needs a folder; give "
+            f"--dataset=tfds:{_IMAGE_FOLDER}@DIR or folder:DIR."
+        )
     if name == _IMAGE_FOLDER:
         # Which would take some of the images, and say nothing of the others.
         return image_folder.open_folder(data_dir, config, kept)
@@ -151,7 +156,9 @@ class TfdsSource(Source):
         known = [split for split in own if split in SPLIT_NAMES]
         tally = left_out.Tally()
         for split in set(own) - set(known or own):
-            tally.add("of splits of other names", split, own[split].num_examples)
+            tally.add(
+                "of splits of other names", split, own[split].num_examples
+            )
         keys: list[str] = []
         labels: list[int] = []
         digests: list[int] = []

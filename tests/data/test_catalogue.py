@@ -1,3 +1,6 @@
+import dataclasses
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -44,6 +47,35 @@ def test_excluding_moves_examples_out_of_every_split(animals):
 
     assert smaller.indices("train", ["ant", "cat"]).tolist() == [2]
     assert animals.indices("train", ["ant", "cat"]).tolist() == [0, 2]
+
+
+def test_what_cannot_be_used_has_no_part_in_the_splits(animals):
+    asked = []
+
+    def assign(excluded):
+        asked.append(excluded.tolist())
+        return np.array([0, 0, 1, 1, 2, 2], np.int8)
+
+    whole = dataclasses.replace(animals, assign=assign)
+    smaller = whole.restricted_to(["ant", "bee"]).lacking(np.array([0]))
+
+    # k0 is lacking, k2 of no class now, k5 was excluded before.
+    assert asked == [[True, False, True, False, False, True]]
+    assert smaller.splits.tolist() == [-1, 0, -1, 1, 2, 2]
+    assert animals.lacking(np.array([0])).splits.tolist() == [
+        *(-1, 0, 0, 1, 2, -1)
+    ]
+
+
+def test_digests_as_text(catalogue):
+    numbers = catalogue(("ant",), [0], [0], [7])
+    content = np.frombuffer(bytes(range(16)), "V16")
+
+    assert numbers.digest(0) == "7"
+    assert (
+        catalogue(("ant",), [0], [0], content).digest(0)
+        == "000102030405060708090a0b0c0d0e0f"
+    )
 
 
 def test_restricting_reorders_classes_and_keeps_rows_in_place(animals):
@@ -109,6 +141,18 @@ class TestFingerprint:
         prints = {c.fingerprint(c.class_names) for c in [base, *different]}
 
         assert len(prints) == 1 + len(different)
+
+    def test_is_the_hash_of_sorted_lines(self, catalogue):
+        one = catalogue(("b c", "b"), [1, 0, 1], [1, 0, 0], [3, 10, 2])
+        lines = [
+            *("class\0b", "class\0b c"),
+            *("example\0b\0000\0002", "example\0b\0001\0003"),
+            "example\0b c\0000\00010",
+        ]
+        assert lines == sorted(lines)
+
+        expected = hashlib.sha256("\0\0".join(lines).encode()).hexdigest()
+        assert one.fingerprint(["b c", "b"]) == expected
 
     def test_ignores_test_examples_and_other_classes(self, catalogue):
         one = catalogue(self.NAMES, [0, 0, 1], [0, 2, 0], [5, 6, 7])

@@ -59,6 +59,26 @@ def test_four_arrays_keep_their_test_images(save):
     assert catalogue.counts(["0"])["0"]["validation"] >= 1
 
 
+def test_validation_of_its_own_is_kept(save):
+    parts = {"train": 6, "test": 2, "val": 3}
+    arrays = {f"x_{part}": images(size) for part, size in parts.items()}
+    labels = {f"y_{part}": np.zeros(size, int) for part, size in parts.items()}
+
+    source = save(**arrays, **labels)
+
+    counts = {"train": 6, "validation": 3, "test": 2}
+    assert source.catalogue.counts(["0"])["0"] == counts
+    assert source.left_out == ()
+
+
+def test_keras_names_and_arrays_that_are_not_used(save):
+    source = save(x=images(4), y=[0, 1, 0, 1], masks=images(4))
+
+    assert source.catalogue.class_names == ("0", "1")
+    (one,) = source.left_out
+    assert (one.why, one.example) == ("arrays of other names", "masks")
+
+
 @pytest.mark.parametrize(
     ("labels", "names", "expected"),
     [
@@ -87,7 +107,7 @@ def test_the_digest_changes_with_a_pixel(save):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"photos": images(2)}, "holds no arrays.*expected images"),
+        ({"photos": images(2)}, "holds photos;.*expected images"),
         ({"images": images(2)}, "holds images;.*expected images, labels"),
         (
             {"images": np.zeros((2, 4, 4, 3)), "labels": [0, 1]},

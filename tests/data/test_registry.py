@@ -17,7 +17,7 @@ def test_a_name_of_no_data_set_is_answered_with_the_valid_ones(dataset):
 
     assert str(error.value) == (
         f"Unknown data set {dataset!r}; valid are digits, folder:PATH, "
-        "tfds:NAME[@DIR], npz:FILE."
+        "csv:FILE, tfds:NAME[@DIR], npz:FILE."
     )
 
 

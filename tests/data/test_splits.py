@@ -6,20 +6,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hierkeras._errors import UsageError, UserError
-from hierkeras.data.catalogue import SPLITS
-from hierkeras.data.splits import assign_splits, check_enough
+from hierkeras.data.catalogue import EXCLUDED, SPLITS
+from hierkeras.data.splits import assign_splits, check_enough, places
 
 TRAIN, VALIDATION, TEST = range(3)
 
 
-def split(keys, own=None, labels=None, **fractions):
+def split(keys, own=None, labels=None, excluded=None, **fractions):
     """Splits of keys that are all of one class, unless labels are given."""
     labels = np.zeros(len(keys), np.int32) if labels is None else labels
     return assign_splits(
-        np.array(keys, np.str_),
+        places(keys),
         np.array(labels, np.int32),
-        None if own is None else np.array(own, np.str_),
-        class_names=[str(i) for i in range(max(labels, default=0) + 1)],
+        None if own is None else np.array(own, object),
+        num_classes=max(labels, default=0) + 1,
+        excluded=None if excluded is None else np.array(excluded, bool),
         **fractions,
     ).tolist()
 
@@ -93,12 +94,12 @@ def test_classes_are_filled_one_by_one():
 
 
 def test_three_given_splits_are_kept():
-    own = ["train", "val", "test", "train"]
+    own = ["train", "validation", "test", "train"]
 
     assert split(names(4), own) == [TRAIN, VALIDATION, TEST, TRAIN]
 
 
-@pytest.mark.parametrize("second", ["val", "validation", "test"])
+@pytest.mark.parametrize("second", ["validation", "test"])
 def test_the_second_of_two_splits_is_for_the_test(second):
     own = ["train"] * 400 + [second] * 100
 
@@ -116,7 +117,7 @@ def test_a_single_split_is_none(only):
 
 def test_splits_without_training_are_refused():
     with pytest.raises(UserError, match="'train'"):
-        split(names(2), ["val", "test"])
+        split(names(2), ["validation", "test"])
 
 
 @pytest.mark.parametrize(
@@ -132,6 +133,33 @@ def test_fractions_are_used():
 
     assert splits.count(TEST) == pytest.approx(400, abs=62)
     assert splits.count(VALIDATION) == pytest.approx(300, abs=58)
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=60))
+@settings(max_examples=60, deadline=None)
+def test_what_shares_a_place_stays_together(groups):
+    splits = split(list(map(str, groups)))
+
+    assert len(set(zip(groups, splits, strict=True))) == len(set(groups))
+    assert len(set(splits)) == min(3, len(set(groups)))
+
+
+@given(st.lists(st.booleans(), min_size=3, max_size=40))
+@settings(max_examples=60, deadline=None)
+def test_the_excluded_are_as_if_they_were_not_there(excluded):
+    keys = names(len(excluded))
+    kept = [k for k, is_out in zip(keys, excluded, strict=True) if not is_out]
+
+    found = split(keys, excluded=excluded)
+
+    assert [s for s in found if s != EXCLUDED] == split(kept)
+    assert [s == EXCLUDED for s in found] == excluded
+
+
+def test_the_excluded_of_given_splits_are_in_none():
+    own = ["train", "validation", "test"]
+
+    assert split(names(3), own, excluded=[0, 1, 0]) == [TRAIN, EXCLUDED, TEST]
 
 
 class TestCheckEnough:

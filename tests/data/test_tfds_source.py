@@ -90,6 +90,8 @@ def test_a_prepared_data_set(source):
 
     assert catalogue.class_names == ("bee", "ant")
     assert len(catalogue.keys) == 44  # Not the unsupervised images.
+    (unsupervised,) = source.left_out
+    assert (unsupervised.count, unsupervised.example) == (3, "unsupervised")
     assert catalogue.keys[[0, 43]].tolist() == [
         "train/00000000",
         "test/00000003",
@@ -178,6 +180,22 @@ def test_an_image_folder_of_tfds(write_photos):
     assert pixels(source, range(len(numbers))) == numbers
 
 
+def test_every_image_of_an_image_folder(write_photos, encode):
+    """The builder itself takes 54 of these 72."""
+    root = write_photos({"train/ant": 20, "train/bee": 20, "test/ant": 14})
+    suffixes = ["webp", "jfif", "tif", "JPE", "bmp", "gif"]
+    for number in range(18):
+        name = f"{number}.{suffixes[number % 6]}"
+        (root / "train" / "ant" / name).write_bytes(
+            encode(colour=(0, 0, number))
+        )
+
+    source = open_source(DataConfig(f"tfds:image_folder@{root}"))
+
+    assert len(source.catalogue.keys) == 72
+    assert source.left_out == ()
+
+
 def test_an_image_folders_splits_follow_from_the_files(write_photos):
     """The builder shuffles anew when a file is added."""
 
@@ -209,10 +227,15 @@ def test_a_data_set_that_cannot_be_downloaded(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "place", ["no_such_data", "image_folder@/no/such/folder", "image_folder"]
+    ("place", "named"),
+    [
+        ("no_such_data", "'no_such_data'"),
+        ("image_folder@/no/such/folder", "no folder '/no/such/folder'"),
+        ("image_folder", "tfds:image_folder@DIR"),
+    ],
 )
-def test_an_unknown_data_set_is_named_in_one_line(place):
-    with pytest.raises(UserError, match=place) as error:
+def test_an_unknown_data_set_is_named_in_one_line(place, named):
+    with pytest.raises(UserError, match=named) as error:
         open_source(DataConfig(f"tfds:{place}"))
 
     assert "\n" not in str(error.value)

@@ -8,7 +8,6 @@ other classes than folders.
 from __future__ import annotations
 
 import csv
-import os
 import pathlib
 from collections.abc import Sequence
 
@@ -68,11 +67,9 @@ def _divides(
 ) -> bool:
     """Whether a table has no labels but such that differ within folders."""
     try:
-        read = table.read(file)
+        columns = table.read(file, _LOOKED_AT).columns
     except (OSError, UnicodeError, csv.Error, UserError):
         return False  # it is no table
-    rows = slice(None, None, -(-len(read.columns[0]) // _LOOKED_AT))
-    columns = [column[rows] for column in read.columns]
     class_of = _classes({_stem(x) for c in columns for x in c}, paths, labels)
     listed = [[class_of.get(_stem(cell)) for cell in c] for c in columns]
     best = max(range(len(columns)), key=lambda p: _number(listed[p]))
@@ -120,4 +117,5 @@ def _agrees(column: Sequence[str], classes: Sequence[int | None]) -> bool:
 
 
 def _stem(path: str) -> str:
-    return os.path.splitext(path.replace("\\", "/").rpartition("/")[2])[0]
+    name = path.replace("\\", "/").rpartition("/")[2]
+    return name.rpartition(".")[0] or name

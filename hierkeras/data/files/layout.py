@@ -68,6 +68,28 @@ def read(
     splits = _splits(root, counts, class_depth)
     if not splits and not class_depth:
         _check_no_splits_below(root, counts)
+    places, left_out = _places(counts, splits, class_depth)
+    if not places:
+        raise UserError(
+            f"The folder {root!r} holds {_images(counts)} in no class folders; "
+            "expected images in PATH/CLASS/ or PATH/train/CLASS/, or "
+            "--dataset=csv:FILE with a file that names their classes."
+        )
+    if not class_depth:
+        _check_nesting(root, counts, places)
+    depths = {len(place.path) for place in places.values()}
+    for folder in empty:
+        path = folder[1:] if folder[0] in splits else folder
+        if len(path) in depths and (folder[0] in splits) == bool(splits):
+            places[folder] = Place("", path)
+    paths = {place.path for place in places.values()}
+    return Layout(places, left_out, _names(paths), tuple(sorted(splits)))
+
+
+def _places(
+    counts: Iterable[Folder], splits: frozenset[str], class_depth: int
+) -> tuple[dict[Folder, Place], dict[Folder, str]]:
+    """Where folders belong; and why some are left out."""
     places: dict[Folder, Place] = {}
     left_out: dict[Folder, str] = {}
     for folder in counts:
@@ -86,21 +108,7 @@ def read(
             )
         else:
             places[folder] = Place(split, path[: class_depth or None])
-    if not places:
-        raise UserError(
-            f"The folder {root!r} holds {_images(counts)} in no class folders; "
-            "expected images in PATH/CLASS/ or PATH/train/CLASS/, or "
-            "--dataset=csv:FILE with a file that names their classes."
-        )
-    if not class_depth:
-        _check_nesting(root, counts, places)
-    depths = {len(place.path) for place in places.values()}
-    for folder in empty:
-        path = folder[1:] if folder[0] in splits else folder
-        if len(path) in depths and (folder[0] in splits) == bool(splits):
-            places[folder] = Place("", path)
-    paths = {place.path for place in places.values()}
-    return Layout(places, left_out, _names(paths), tuple(sorted(splits)))
+    return places, left_out
 
 
 def _splits(
@@ -129,14 +137,20 @@ def _splits(
         raise UserError(
             f"The folder {root!r} holds {_images(counts)} in "
             f"{_some(named)} and in no class folders; expected "
-            f"PATH/{min(named)}/CLASS/, or --dataset=csv:FILE with a file "
-            "that names their classes."
+            "PATH/train/CLASS/, or --dataset=csv:FILE with a file that names "
+            "their classes."
         )
     if not trains:
         raise UserError(
             f"The folder {root!r} has the splits {_some(nested)} but no "
             "'train'; add one, or give its images without splits."
         )
+    _check_each_once(root, nested)
+    return frozenset(named)
+
+
+def _check_each_once(root: str, nested: Iterable[str]) -> None:
+    """Refuses two folders of one split."""
     meant = collections.Counter(SPLIT_NAMES[top.lower()] for top in nested)
     for split, number in meant.items():
         if number > 1:
@@ -145,7 +159,6 @@ def _splits(
                 f"The folder {root!r} holds {_some(both)}, which both name "
                 f"the {split} split; merge or rename one of them."
             )
-    return frozenset(named)
 
 
 def _check_no_splits_below(root: str, counts: Mapping[Folder, int]) -> None:
@@ -218,7 +231,7 @@ def _check_nesting(
                     "images that are of neither."
                 )
     last = collections.Counter(path[-1] for path in paths)
-    repeated = [path for path in paths if last[path[-1]] > 1]
+    repeated = [p for p in paths if last[p[-1]] > 1 and len(p) > 1]
     if 2 * len(repeated) > len(paths):
         depth = min(map(len, repeated)) - 1
         fewer = {path[:depth] for path in paths}

@@ -58,13 +58,14 @@ class Tally:
 def line(left_out: Iterable[LeftOut]) -> str:
     """What is left out in words; empty if nothing is."""
     left_out = tuple(left_out)
+    told = len(left_out) if len(left_out) <= _TOLD_KINDS + 1 else _TOLD_KINDS
     each = [
         f"{one.count:,} {one.why} ({one.example})"
         if one.count == 1
         else f"{one.count:,} {one.why} (such as {one.example})"
-        for one in left_out[:_TOLD_KINDS]
+        for one in left_out[:told]
     ]
-    if others := left_out[_TOLD_KINDS:]:
+    if others := left_out[told:]:
         count = sum(one.count for one in others)
         each.append(f"{count:,} for {len(others)} other reasons")
     return f"left out: {'; '.join(each)}" if each else ""

@@ -162,6 +162,14 @@ def test_folders_that_all_classes_have_are_refused_with_both_readings():
     }
 
 
+def test_such_a_folder_may_be_a_class_in_another_split():
+    told = refused(train__a__images=5, train__b__images=5, val__images=4)
+
+    assert told.endswith(
+        "--class_depth=2 for the first, or --class_depth=1 for the second."
+    )
+
+
 def test_images_above_other_classes_are_refused_with_both_readings():
     assert refused(cat=10, cat__sub=3, dog=5) == (
         "The folder 'photos' can be read in two ways: 'cat' holds 10 images "
