@@ -331,6 +331,7 @@ def _read_bmp(
 ) -> tuple[Read, tf.Tensor]:
     told = bmp.header(encoded)
     problem = _first_of(
+        (tf.logical_not(told.known), problems.DAMAGED),
         (told.pixels > limit, problems.TOO_LARGE),
         (tf.logical_not(told.usual), problems.UNUSUAL_BMP),
         (tf.logical_not(bmp.is_whole(encoded, told)), problems.DAMAGED),
