@@ -22,10 +22,12 @@ from hierkeras.data.source import Augmentation, Cache, Source
 
 Indices = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.int32]
+_Kept = tuple[list[Indices], list[tf.Tensor]]
 
 _CHANNELS: Final = 3
 _DECODE_BATCH: Final = 256
-_UNKNOWN, _READABLE, _UNREADABLE = range(3)
+# A plain image is decoded by a graph that is small, so quick to begin with.
+_UNKNOWN, _PLAIN, _RARE, _UNREADABLE = range(4)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,7 +245,9 @@ class Images:
         else:
             batches = (
                 self.source.read(indices)
-                .map(self._decode, num_parallel_calls=tf.data.AUTOTUNE)
+                .map(
+                    self._decoder(indices), num_parallel_calls=tf.data.AUTOTUNE
+                )
                 .batch(batch_size)
             )
         return pipeline.deterministic(
@@ -272,6 +276,14 @@ class Images:
 
     def _decode(self, image: tf.Tensor) -> tf.Tensor:
         return self._decode_noted(image)[0]
+
+    def _decoder(self, indices: Indices) -> Callable[[tf.Tensor], tf.Tensor]:
+        """What decodes some examples that can be decoded."""
+        if (self._state[indices] == _PLAIN).all():
+            return lambda image: anything.checked_plain(
+                image, self.image_size, self._pixels
+            )
+        return self._decode
 
     def _decode_noted(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return anything.decode_and_resize(image, self.image_size, self._pixels)
@@ -307,49 +319,72 @@ class Images:
             def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
                 return pipeline.shuffle_windows(in_source_order, seed, epoch)
 
+        decode = self._decoder(indices)
         return pipeline.epochs(one_epoch, first_epoch, per_epoch).map(
-            lambda image, label: (self._decode(image), label),
+            lambda image, label: (decode(image), label),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
 
     def _prepare_new(self, new: Indices) -> None:
         """Decodes sorted examples, keeps them if they fit, notes the bad."""
-        keep = self._keeps(len(new))
+        kept: _Kept | None = ([], []) if self._keeps(len(new)) else None
+        self._state[new] = _UNREADABLE
+        failed = self._decode_all(new, _PLAIN, kept)
+        if failed.size:
+            self.source.check_present()
+            failed = self._decode_all(failed, _RARE, kept)
+        for index, image in self._retry(failed):
+            self._take(np.array([index]), image[tf.newaxis], _RARE, kept)
+        if kept and kept[0]:
+            self._memory.add(np.concatenate(kept[0]), kept[1])
+
+    def _decode_all(
+        self, new: Indices, state: int, kept: _Kept | None
+    ) -> Indices:
+        """Decodes sorted examples; returns those that fail, sorted.
+
+        Args:
+            new: the examples.
+            state: `_PLAIN` to decode plain ones only, `_RARE` any.
+            kept: where decoded images go, and which they are.
+        """
+
+        def decode(index: tf.Tensor, image: tf.Tensor) -> tuple:
+            if state == _PLAIN:
+                plain = anything.decode_plain(
+                    image, self.image_size, self._pixels
+                )
+                return index, *plain
+            return index, *self._decode_noted(image), True
+
         dataset = (
             tf.data.Dataset.zip(
                 tf.data.Dataset.from_tensor_slices(new), self.source.read(new)
             )
-            .map(
-                lambda index, image: (
-                    index,
-                    *self._decode_noted(image),
-                ),
-                num_parallel_calls=tf.data.AUTOTUNE,
-            )
+            .map(decode, num_parallel_calls=tf.data.AUTOTUNE)
             .ignore_errors()
+            .filter(lambda index, square, note, is_fine: is_fine)
+            .map(lambda index, square, note, is_fine: (index, square, note))
             .batch(_DECODE_BATCH)
         )
-        good: list[Indices] = []
-        kept: list[tf.Tensor] = []
         for indices, batch, notes in pipeline.deterministic(dataset):
-            good.append(indices.numpy())
-            self._note(good[-1], notes.numpy())
-            self._hashes[good[-1]] = _hashes(batch)
-            if keep:
-                kept.append(batch)
-        failed = np.setdiff1d(new, np.concatenate([[], *good]).astype(np.int64))
-        if failed.size:
-            self.source.check_present()
-        for index, image in self._retry(failed):
-            good.append(np.array([index]))
-            self._hashes[index] = _hashes(image[tf.newaxis])[0]
-            if keep:
-                kept.append(image[tf.newaxis])
-        self._state[new] = _UNREADABLE
-        if good:
-            self._state[np.concatenate(good)] = _READABLE
-        if kept:
-            self._memory.add(np.concatenate(good), kept)
+            self._take(indices.numpy(), batch, state, kept)
+            self._note(indices.numpy(), notes.numpy())
+        return new[self._state[new] == _UNREADABLE]
+
+    def _take(
+        self,
+        indices: Indices,
+        batch: tf.Tensor,
+        state: int,
+        kept: _Kept | None,
+    ) -> None:
+        """Notes that examples can be decoded, and keeps their images."""
+        self._state[indices] = state
+        self._hashes[indices] = _hashes(batch)
+        if kept is not None:
+            kept[0].append(indices)
+            kept[1].append(batch)
 
     def _retry(self, failed: Indices) -> Iterator[tuple[int, tf.Tensor]]:
         """Decodes one by one what failed, and notes why it fails again."""

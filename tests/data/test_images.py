@@ -7,6 +7,7 @@ import tensorflow as tf
 from PIL import Image
 
 from hierkeras.data.decoding.graph import decode_and_resize
+from hierkeras.data.decoding.pixels import Pixels
 from hierkeras.data.images import Images, Unreadable
 from hierkeras.data.registry import open_source
 from hierkeras.data.source import DataConfig
@@ -130,10 +131,14 @@ class TestDecodeAndResize:
             assert isinstance(given, tf.Tensor)
             np.testing.assert_array_equal(given, resized(image, size))
 
-    def test_alpha_is_dropped(self):
-        image = np.random.default_rng(0).integers(0, 256, (7, 7, 4), np.uint8)
+    def test_a_fourth_channel_is_opacity_over_white(self):
+        image = np.zeros((1, 3, 4), np.uint8)
+        image[0, :, 3] = 0, 100, 255
 
-        np.testing.assert_array_equal(resized(image, 7), image[..., :3])
+        pixels = Pixels(resize="stretch")
+        shown = decode_and_resize(image.repeat(3, axis=0), 3, pixels).numpy()
+
+        assert (shown == np.array([255, 155, 0])[:, None]).all()
 
     @pytest.mark.parametrize(
         "spec",
@@ -195,11 +200,11 @@ class TestUnreadable:
         assert [entry.key for entry in bad] == [keys[e.index] for e in bad]
         reasons = {entry.key: entry.reason for entry in bad}
         expected = {
-            "bad/empty.png": "Input is empty",
+            "bad/empty.png": "is empty",
             "bad/gone.png": "No such file",
             "bad/half.jpg": "Invalid JPEG data",
             "bad/half.png": "PNG",
-            "bad/text.jpg": "Unknown image file format",
+            "bad/text.jpg": "is text",
         }
         assert reasons.keys() == expected.keys()
         for key, words in expected.items():

@@ -250,6 +250,16 @@ def answers(recipe):
     return routed.probabilities.tolist()
 
 
+def pixels(recipe):
+    """What is made of an image that is twice as wide as high, and clear."""
+    from hierkeras.data.decoding.graph import decode_and_resize
+
+    image = np.zeros((4, 8, 4), np.uint8)
+    image[:, ::3] = 255
+    image[:, 1::3, 3] = 255
+    return decode_and_resize(image, 4, recipe.pixels).numpy().tolist()
+
+
 def export(recipe):
     return _export_flags.export_config(recipe)
 
@@ -271,6 +281,8 @@ EXACT = {"increments": "compete", "leaves": "after", "compete_by": "evidence"}
 FIELDS = {
     "backbone": ("small_resnet", {}, network),
     "image_size": ("16", {}, network),
+    "resize": ("stretch", {}, pixels),
+    "background": ("black", {}, pixels),
     "width_multiplier": ("2", {}, network),
     "backbone_weights": ("missing.h5", {}, network),
     "dropout": ("0.9", {}, network),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -32,6 +32,59 @@ def decode_and_resize(
     decoded = graph.decode(image, pixels, _others(pixels))
     shown = graph.checked(decoded, pixels)
     return to_square(shown, image_size, pixels), _note(image, decoded)
+
+
+class Plain(NamedTuple):
+    """What `decode_plain` gives.
+
+    Args:
+        square: uint8 of shape [image_size, image_size, 3].
+        note: what may surprise in it, scalar string, mostly empty.
+        is_plain: scalar bool; if not, the square means nothing.
+    """
+
+    square: tf.Tensor
+    note: tf.Tensor
+    is_plain: tf.Tensor
+
+
+def decode_plain(image: tf.Tensor, image_size: int, pixels: Pixels) -> Plain:
+    """As `decode_and_resize`, of plain JPEGs, PNGs and arrays only.
+
+    What decodes all else is so large that it takes TensorFlow half a second
+    to begin with; most data sets need none of it.
+    """
+    if image.dtype != tf.string:
+        square = graph.decode_and_resize(image, image_size, pixels)
+        return Plain(square, tf.constant(""), tf.constant(True))
+    is_plain = graph.is_plain(image, pixels)
+
+    def shown() -> tuple[tf.Tensor, tf.Tensor]:
+        decoded = graph.decode_plain(image)
+        square = to_square(decoded.image, image_size, pixels)
+        return square, _note(image, decoded)
+
+    def nothing() -> tuple[tf.Tensor, tf.Tensor]:
+        black = tf.zeros([image_size, image_size, 3], tf.uint8)
+        return black, tf.constant("")
+
+    return Plain(*tf.cond(is_plain, shown, nothing), is_plain)
+
+
+def checked_plain(
+    image: tf.Tensor, image_size: int, pixels: Pixels
+) -> tf.Tensor:
+    """The square of an image that was plain when it was looked at.
+
+    Raises:
+        InvalidArgumentError: When run, if it is no longer.
+    """
+    decoded = decode_plain(image, image_size, pixels)
+    fine = tf.debugging.Assert(
+        decoded.is_plain, [graph.REFUSED, "is another one than it was"]
+    )
+    with tf.control_dependencies([fine]):
+        return tf.identity(decoded.square)
 
 
 def _note(encoded: tf.Tensor, decoded: Decoded) -> tf.Tensor:

@@ -36,6 +36,7 @@ class Header(NamedTuple):
         entry: bytes of a colour.
         colours: how many there are.
         masks: int64 of shape [4], of red, green, blue and opacity.
+        known: bool, whether it is a header at all.
         usual: bool, whether it is of a kind that is decoded here.
     """
 
@@ -48,6 +49,7 @@ class Header(NamedTuple):
     entry: tf.Tensor
     colours: tf.Tensor
     masks: tf.Tensor
+    known: tf.Tensor
     usual: tf.Tensor
 
     @property
@@ -96,6 +98,7 @@ def header(encoded: tf.Tensor) -> Header:
         entry=tf.where(is_core, 3, 4),
         colours=tf.where((colours > 0) & (colours < 256), colours, 256),
         masks=masks,
+        known=(length >= _CORE) & (length < 256),
         usual=_is_usual(length, bits, compression, masks),
     )
 

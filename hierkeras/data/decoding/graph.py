@@ -113,7 +113,7 @@ def decode(
 
 
 def is_plain(encoded: tf.Tensor, pixels: Pixels) -> tf.Tensor:
-    """Whether it is a JPEG that only has to be decoded; scalar bool.
+    """Whether it is a JPEG or PNG that only has to be decoded; scalar bool.
 
     Args:
         encoded: scalar string.
@@ -129,16 +129,31 @@ def is_plain(encoded: tf.Tensor, pixels: Pixels) -> tf.Tensor:
             _product(shape) <= pixels.max_pixels
         )
 
+    def of_png() -> tf.Tensor:
+        return png.is_plain(encoded) & (
+            png.pixels(encoded) <= pixels.max_pixels
+        )
+
     return tf.cond(
-        tf.equal(tf.strings.substr(encoded, 0, len(_JPEG)), _JPEG),
+        _begins(encoded, _JPEG),
         of_jpeg,
-        lambda: False,
+        lambda: tf.cond(_begins(encoded, png.BEGINNING), of_png, lambda: False),
     )
 
 
 def decode_plain(encoded: tf.Tensor) -> Decoded:
-    """Decodes a JPEG that is plain; see `is_plain`."""
-    return _fine(tf.io.decode_jpeg(encoded, channels=3))
+    """Decodes a JPEG or PNG that is plain; see `is_plain`."""
+    image = tf.cond(
+        _begins(encoded, _JPEG),
+        lambda: tf.io.decode_jpeg(encoded, channels=3),
+        lambda: tf.io.decode_png(encoded, channels=3),
+    )
+    image.set_shape([None, None, 3])
+    return _fine(image)
+
+
+def _begins(encoded: tf.Tensor, beginning: bytes) -> tf.Tensor:
+    return tf.equal(tf.strings.substr(encoded, 0, len(beginning)), beginning)
 
 
 def _product(shape: tf.Tensor) -> tf.Tensor:
@@ -331,6 +346,7 @@ def _read_bmp(
 ) -> tuple[Read, tf.Tensor]:
     told = bmp.header(encoded)
     problem = _first_of(
+        (tf.logical_not(told.known), problems.DAMAGED),
         (told.pixels > limit, problems.TOO_LARGE),
         (tf.logical_not(told.usual), problems.UNUSUAL_BMP),
         (tf.logical_not(bmp.is_whole(encoded, told)), problems.DAMAGED),

@@ -26,14 +26,19 @@ def to_square(images: tf.Tensor, image_size: int, pixels: Pixels) -> tf.Tensor:
         uint8 tensor of shape [..., image_size, image_size, 3].
     """
     images = tf.convert_to_tensor(images)
-    if images.shape[-3:-1].as_list() == [image_size, image_size]:
-        # With sizes known a graph would have a branch that cannot be built.
-        return images
+    static = images.shape[-3:-1].as_list()
+    if pixels.resize == "pad":
+        if static == [image_size, image_size]:
+            return images
+        return _padded(images, image_size, pixels.level)
     if pixels.resize == "crop":
         images = _central(images)
-    elif pixels.resize == "pad":
-        return _padded(images, image_size, pixels.level)
-    return _resized(images, image_size)
+        static = static if None in static else [min(static)] * 2
+    if None in static:
+        return _resized(images, image_size)
+    # With sizes known a graph would have a branch that cannot be built.
+    same = static == [image_size, image_size]
+    return images if same else _scaled(images, [image_size, image_size])
 
 
 def _central(images: tf.Tensor) -> tf.Tensor:

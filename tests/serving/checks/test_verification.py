@@ -109,8 +109,8 @@ def test_images_that_are_cropped_and_not_resized_are_found(
     size = deep_tree.images.shape[1]
     monkeypatch.setattr(
         signatures,
-        "crop_and_resize",
-        lambda images, image_size: images[:, :size, :size],
+        "to_square",
+        lambda images, image_size, pixels: images[:, :size, :size],
     )
     folder = save(deep_tree, tmp_path / "1")
     with pytest.raises(verification.Mismatch, match="not resized"):
