@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from typing import Any
 
 from absl import flags
 
@@ -77,13 +78,27 @@ def open_context(store: Store, generation: Generation) -> Context:
     return context
 
 
-def tell(generation: Generation, context: Context) -> None:
+def tell(generation: Generation, context: Context) -> dict[str, Any]:
     """Says which data it is, and how they differ from those of the tree.
 
     Args:
         generation: The tree.
         context: As `open_context` gave it.
+
+    Returns:
+        The same for programs.
     """
     found = changes.find_changes(generation, context)
-    for line in [*told.lines(context.source), *summary.change_lines(found)]:
+    lines = told.lines(context.source)
+    if found.classes:
+        lines.append(
+            "these are not the images that the tree was grown from: those of "
+            f"{len(found.classes)} of {len(generation.tree.classes)} classes "
+            "differ"
+        )
+    for line in [*lines, *summary.change_lines(found)]:
         print(line, file=sys.stderr)
+    return {
+        "data": told.as_object(context.source),
+        "changed_classes": [dataclasses.asdict(one) for one in found.classes],
+    }

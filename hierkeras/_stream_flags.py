@@ -13,6 +13,7 @@ from hierkeras import _columns_flags, _common_flags, _workdir_flag
 from hierkeras._errors import UsageError, UserError
 from hierkeras._float_flag import define_float
 from hierkeras.data import places, streams
+from hierkeras.data.files import left_out
 from hierkeras.data.source import DataConfig, Source
 from hierkeras.data.splits import check_enough
 from hierkeras.recipe.growth import Growth
@@ -155,8 +156,9 @@ def pending_batches(
             "class is nothing to tell apart: the data set, or --class_batches, "
             "must begin with two"
         )
+    besides = left_out.line(source.left_out)
     for batch in batches:
-        check_enough(source.catalogue, batch)
+        check_enough(source.catalogue, batch, besides)
     # The first step makes a single leaf, which nothing divides.
     dividing = batches if latest else batches[1:]
     if dividing and growth.increments != "flat":

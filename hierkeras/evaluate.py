@@ -54,9 +54,9 @@ def main() -> None:
         routing,
         _SPLIT.value,
     )
-    _generation_flag.tell(generation, context)
+    data = _generation_flag.tell(generation, context)
     if _common_flags.FORMAT.value == "json":
-        print(json.dumps(dataclasses.asdict(evaluated), indent=1))
+        print(json.dumps(dataclasses.asdict(evaluated) | data, indent=1))
     else:
         print(tables.text(evaluated))
 
