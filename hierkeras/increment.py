@@ -98,9 +98,11 @@ class _Run:
         """The fields that are given, and are not as they are recorded."""
         if self.latest is None:
             return []
-        before = remembered.read(self.latest).recipe
-        now = self.composed.recipe
-        return [
+        recorded = remembered.read(self.latest)
+        before, now = recorded.recipe, self.composed.recipe
+        place = self.recorded.data.dataset
+        moved = [f"dataset={place}"] * (place != recorded.data.dataset)
+        return moved + [
             f"{name}={fields.as_text(fields.value(now, name))}"
             for name in fields.fields()
             if fields.value(now, name) != fields.value(before, name)
@@ -137,6 +139,9 @@ def main() -> None:
             f"{', '.join(run.differing)}{told}",
             file=sys.stderr,
         )
+    if not run.grows:
+        for line in told.lines(run.context.source):
+            print(line, file=sys.stderr)
     if not run.grows and not lacks_export:
         if store.is_held():
             _clean_up(store)
