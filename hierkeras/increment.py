@@ -132,16 +132,8 @@ def main() -> None:
         latest, run.changed, _RELEARN.value, run.context.source
     )
     lacks_export = _lacks_export(store, latest)
-    if not run.grows and run.differing:
-        told = "; the export goes by it" if lacks_export else ""
-        print(
-            "not recorded, for there is no step: "
-            f"{', '.join(run.differing)}{told}",
-            file=sys.stderr,
-        )
     if not run.grows:
-        for line in told.lines(run.context.source):
-            print(line, file=sys.stderr)
+        _tell_idle(run, lacks_export)
     if not run.grows and not lacks_export:
         if store.is_held():
             _clean_up(store)
@@ -227,6 +219,18 @@ def _tell(run: _Run) -> None:
         *summary.change_lines(run.changed),
         *summary.case_lines(known, run.batches),
     ]
+    for line in lines:
+        print(line, file=sys.stderr)
+
+
+def _tell_idle(run: _Run, exports: bool) -> None:
+    """Says which data there is nothing new in, and what is not recorded."""
+    lines = told.lines(run.context.source)
+    if run.differing:
+        lines.append(
+            f"not recorded, for there is no step: {', '.join(run.differing)}"
+            + ("; the export goes by it" if exports else "")
+        )
     for line in lines:
         print(line, file=sys.stderr)
 
