@@ -349,7 +349,7 @@ class Images:
             kept: where decoded images go, and which they are.
         """
 
-        def decode(index: tf.Tensor, image: tf.Tensor) -> tuple:
+        def decode(index: tf.Tensor, image: tf.Tensor) -> tuple[tf.Tensor, ...]:
             if state == _PLAIN:
                 plain = anything.decode_plain(
                     image, self.image_size, self._pixels
@@ -370,7 +370,8 @@ class Images:
         for indices, batch, notes in pipeline.deterministic(dataset):
             self._take(indices.numpy(), batch, state, kept)
             self._note(indices.numpy(), notes.numpy())
-        return new[self._state[new] == _UNREADABLE]
+        failed: Indices = new[self._state[new] == _UNREADABLE]
+        return failed
 
     def _take(
         self,

@@ -108,7 +108,8 @@ def _deep(
         bits = blending.used_bits(samples, least)
         return blending.to_bytes(samples, bits), bits
 
-    return tf.cond(has_opacity, clear, opaque)
+    shown: tuple[tf.Tensor, tf.Tensor] = tf.cond(has_opacity, clear, opaque)
+    return shown
 
 
 def _significant(encoded: tf.Tensor, colour: tf.Tensor) -> tf.Tensor:

@@ -7,10 +7,12 @@ from typing import Final
 import tensorflow as tf
 
 from hierkeras.data.decoding.pixels import Pixels
+from hierkeras.data.decoding.tracing import as_written
 
 _CHANNELS: Final = 3
 
 
+@as_written
 def to_square(images: tf.Tensor, image_size: int, pixels: Pixels) -> tf.Tensor:
     """Crops, pads or stretches images to a square and resizes it.
 
