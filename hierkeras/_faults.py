@@ -47,7 +47,7 @@ _GRAPH_NAMES: Final = re.compile(
     r"|Error in user-defined function passed to .*? iterator: \S+: "
 )
 _DECODING: Final = re.compile(
-    r"\bnode \S*\b(Decode(Jpeg|Png|Gif|WebP)|ExtractJpegShape)\b"
+    r"\bnode \S*\b(Decode(Image|Jpeg|Png|Gif|WebP)|ExtractJpegShape)\b"
     r"|an image cannot be decoded"
 )
 # Where an op stands in a graph, behind what it says or on a line of its own.

@@ -267,8 +267,9 @@ def test_a_full_disk_behind_standard_output(photo_tree):
         )
 
     assert done.returncode == 1
-    assert done.stderr.startswith("error: ") and FULL in done.stderr
-    assert done.stderr.count("\n") == 1
+    *data, error = done.stderr.splitlines()
+    assert error.startswith("error: ") and FULL in error
+    assert all(line.startswith("data ") for line in data)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])
@@ -366,7 +367,7 @@ IN_FUNCTION = "{{function_node cond_true_794}}"
             "Graph execution error:\n\nDetected at node cond/Assert defined at "
             "(most recent call last):\n<stack traces unavailable>\nassertion "
             f"failed: [a] [b]\n\t [[{NODE}]] [Op:__inference_4376]",
-            "assertion failed: [a] [b]",
+            "a b",
         ),
         (
             f"{IN_FUNCTION} Error in user-defined function passed to "

@@ -178,7 +178,7 @@ def test_a_bad_image_is_named_and_the_others_answered(
     assert outcome.status == 1
     bad, empty = outcome.stderr.splitlines()
     assert bad.startswith(f"error: {photos / 'b.png'} is no JPEG, PNG")
-    assert empty.startswith(f"error: {photos / 'more' / 'c.png'} is no JPEG")
+    assert empty.startswith(f"error: {photos / 'more' / 'c.png'} is empty")
     assert "row" not in outcome.stderr
     printed = json.loads(outcome.stdout)
     assert [row["file"] for row in printed["answers"]] == [

@@ -133,18 +133,6 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             flag="image_size",
         ),
     ] = 0
-    resize: Annotated[
-        Resize,
-        option(
-            "How an image becomes a square: crop takes its central square, "
-            "pad adds background, stretch changes its proportions.",
-            flag="resize",
-        ),
-    ] = "crop"
-    background: Annotated[
-        Background,
-        option("What shows where an image is transparent, or padded."),
-    ] = "white"
     width_multiplier: Annotated[
         float,
         option(
@@ -164,6 +152,18 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str,
         option("A local file to start from, or none.", flag="backbone_weights"),
     ] = "none"
+    resize: Annotated[
+        Resize,
+        option(
+            "How an image becomes a square: crop takes its central square, "
+            "pad adds background, stretch changes its proportions.",
+            flag="resize",
+        ),
+    ] = "crop"
+    background: Annotated[
+        Background,
+        option("What shows where an image is transparent, or padded."),
+    ] = "white"
 
 
 def check_config(config: ModelConfig) -> None:

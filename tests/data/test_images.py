@@ -168,15 +168,19 @@ def broken_folder(write_photos, encode):
     """Class `good` with 3 images, class `bad` with 6, of which 5 are bad."""
     root: pathlib.Path = write_photos({"good": 3, "bad": 1})
     jpeg = encode(image_format="JPEG", size=(64, 64))
-    for name, content in {
+    damaged = {
         "empty.png": b"",
         "gone.png": b"removed below",
         "half.jpg": jpeg[: len(jpeg) // 2],
         "half.png": encode(size=(64, 64))[:60],
         "text.jpg": b"These are not the pixels you are looking for.",
-    }.items():
-        (root / "bad" / name).write_bytes(content)
+    }
+    for number, name in enumerate(damaged):
+        (root / "bad" / name).write_bytes(encode(colour=(9, 9, number)))
     source = open_source(DataConfig(f"folder:{root}"))
+    # What is no image by its first bytes would be left out before.
+    for name, content in damaged.items():
+        (root / "bad" / name).write_bytes(content)
     (root / "bad" / "gone.png").unlink()
     return source
 
@@ -260,8 +264,13 @@ class TestUnreadable:
 
 
 @pytest.mark.parametrize("cache", ["memory", "none"])
-def test_hashes_are_equal_where_the_pixels_are(write_photos, encode, cache):
-    root = write_photos({"ant": 2, "bee": 2})
+def test_hashes_are_equal_where_the_pixels_are(tmp_path, encode, cache):
+    root = tmp_path
+    for name in ("ant", "bee"):
+        (root / name).mkdir()
+        for number in range(2):
+            content = encode(colour=(number, 0, 0))
+            (root / name / f"{number:03d}.png").write_bytes(content)
     # The same pixels in another file format, and at another size.
     for size in ((6, 4), (12, 8)):
         content = encode("RGB", "BMP", (1, 0, 0), size)

@@ -50,6 +50,8 @@ NETWORK = {
     "width_multiplier": 0.5,
     "dropout": 0.1,
     "backbone_weights": "weights.h5",
+    "resize": "pad",
+    "background": "black",
 }
 TRAINING = {
     "max_epochs": 50,
