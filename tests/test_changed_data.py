@@ -94,6 +94,7 @@ def test_changed_images_are_told_of_and_change_nothing(grown, contents):
     assert contents(grown.workdir) == before
 
 
+@pytest.mark.slow
 def test_relearning_makes_a_generation_once(grown):
     write_images(grown.folder / "bee", range(10, 14), 1)
 
@@ -118,6 +119,7 @@ def test_relearning_makes_a_generation_once(grown):
     assert "No Table 3: the last step relearned known classes" in text
 
 
+@pytest.mark.slow
 def test_the_next_step_that_trains_the_leaf_takes_them(grown):
     write_images(grown.folder / "bee", range(10, 14), 1)
     write_images(grown.folder / "dog", range(10), 3)
@@ -139,6 +141,7 @@ def test_the_next_step_that_trains_the_leaf_takes_them(grown):
     assert "changed" not in grown.increment().stdout
 
 
+@pytest.mark.slow
 def test_a_bad_new_image_of_a_known_class_is_left_out(grown):
     (grown.folder / "bee" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
 

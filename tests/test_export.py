@@ -139,6 +139,7 @@ def test_an_increment_makes_up_for_a_missing_export(run_main, workdir):
     assert result["exported"]["leaves_warmed_up"] == 2
 
 
+@pytest.mark.slow
 def test_an_earlier_generation_with_another_routing(run_main, workdir):
     (workdir / "serving" / "3").mkdir(parents=True)
     outcome = run_main(
@@ -155,6 +156,7 @@ def test_an_earlier_generation_with_another_routing(run_main, workdir):
     assert exported["removed"] == []
 
 
+@pytest.mark.slow
 def test_a_tree_that_asks_its_leaves_where_it_is_unsure(
     run_main, workdir, digits_tree
 ):
@@ -185,6 +187,7 @@ def test_a_tree_that_asks_its_leaves_where_it_is_unsure(
     assert 1.0 < costs[1] < 2.0
 
 
+@pytest.mark.slow
 def test_a_tree_that_forgot_is_exported_by_force_only(run_main, workdir):
     change_step(workdir, old_error_before=0.1, old_error_after=0.16)
 

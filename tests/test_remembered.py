@@ -104,6 +104,7 @@ def test_the_next_step_needs_no_flags(plants):
     assert other["start"]["kind"] == "flat"
 
 
+@pytest.mark.slow
 def test_what_is_given_later_is_used_from_then_on(plants):
     first = plants.settings(1)
 

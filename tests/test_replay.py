@@ -120,6 +120,7 @@ def test_a_generation_names_exemplars_of_every_class(digits):
     )
 
 
+@pytest.mark.slow
 def test_few_exemplars_are_made_up_for_unless_it_is_forbidden(digits, grown):
     def remedies(replay):
         job = replay.store.latest().tree.root.job
@@ -139,6 +140,7 @@ def test_few_exemplars_are_made_up_for_unless_it_is_forbidden(digits, grown):
         assert remedies(grown) == expected
 
 
+@pytest.mark.slow
 def test_what_is_no_exemplar_may_be_deleted(grown):
     before = grown.store.latest()
     grown.forget(before.step.exemplars)
@@ -163,6 +165,7 @@ def test_what_is_no_exemplar_may_be_deleted(grown):
     assert grown.evaluate().status == 0
 
 
+@pytest.mark.slow
 def test_an_exemplar_that_vanished_is_a_change(grown):
     first, gone, *others = grown.store.latest().step.exemplars["0"]
     (grown.folder / gone).unlink()

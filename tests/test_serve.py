@@ -261,6 +261,7 @@ def check_swapped(load, said, versions):
         assert said.count(f"version {version} is served\n") == 1
 
 
+@pytest.mark.slow
 def test_versions_are_swapped_under_load(base_path):
     load, said, _ = swap_under_load(base_path, 2, 3, 0.3)
     check_swapped(load, said, 3)
