@@ -65,6 +65,9 @@ _HEAD: Final = 16
 # What an error begins with that says of an image why it is not decoded.
 REFUSED: Final = "an image cannot be decoded; it"
 
+# AutoGraph would look for Python to convert in all that is called: seconds.
+_as_written: Final = tf.autograph.experimental.do_not_convert
+
 
 class Decoded(NamedTuple):
     """An image, or why there is none.
@@ -82,6 +85,7 @@ class Decoded(NamedTuple):
     bits: tf.Tensor
 
 
+@_as_written
 def decode(
     encoded: tf.Tensor,
     pixels: Pixels,
@@ -112,6 +116,7 @@ def decode(
     return result
 
 
+@_as_written
 def is_plain(encoded: tf.Tensor, pixels: Pixels) -> tf.Tensor:
     """Whether it is a JPEG or PNG that only has to be decoded; scalar bool.
 
@@ -141,6 +146,7 @@ def is_plain(encoded: tf.Tensor, pixels: Pixels) -> tf.Tensor:
     )
 
 
+@_as_written
 def decode_plain(encoded: tf.Tensor) -> Decoded:
     """Decodes a JPEG or PNG that is plain; see `is_plain`."""
     image = tf.cond(
@@ -160,6 +166,7 @@ def _product(shape: tf.Tensor) -> tf.Tensor:
     return tf.reduce_prod(tf.cast(shape[:2], tf.float64))
 
 
+@_as_written
 def decode_and_resize(
     image: tf.Tensor, image_size: int, pixels: Pixels = DEFAULT
 ) -> tf.Tensor:
@@ -190,6 +197,7 @@ def decode_and_resize(
     return to_square(image, image_size, pixels)
 
 
+@_as_written
 def checked(decoded: Decoded, pixels: Pixels) -> tf.Tensor:
     """The image itself, uint8 of shape [height, width, 3].
 
@@ -218,6 +226,7 @@ def _bad(problem: tf.Tensor | int) -> Decoded:
     return Decoded(nothing, tf.convert_to_tensor(problem), tf.constant(0))
 
 
+@_as_written
 def rare(encoded: tf.Tensor, pixels: Pixels) -> Decoded:
     """Decodes everything, plain JPEG too, if not as fast.
 

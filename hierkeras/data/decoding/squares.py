@@ -10,7 +10,11 @@ from hierkeras.data.decoding.pixels import Pixels
 
 _CHANNELS: Final = 3
 
+# AutoGraph would look for Python to convert in all that is called: seconds.
+_as_written: Final = tf.autograph.experimental.do_not_convert
 
+
+@_as_written
 def to_square(images: tf.Tensor, image_size: int, pixels: Pixels) -> tf.Tensor:
     """Crops, pads or stretches images to a square and resizes it.
 
