@@ -347,7 +347,7 @@ class Images:
     def _decode_plain(self, new: Indices, kept: _Kept | None) -> None:
         """Decodes those of sorted examples that are plain."""
 
-        def decode(index: tf.Tensor, image: tf.Tensor) -> tuple:
+        def decode(index: tf.Tensor, image: tf.Tensor) -> tuple[tf.Tensor, ...]:
             plain = anything.decode_plain(image, self.image_size, self._pixels)
             return index, *plain
 

@@ -13,15 +13,13 @@ from hierkeras.data.decoding import graph, library, problems, reading
 from hierkeras.data.decoding.graph import Decoded
 from hierkeras.data.decoding.pixels import Pixels
 from hierkeras.data.decoding.squares import to_square
+from hierkeras.data.decoding.tracing import as_written
 
 _PROFILES: Final = (b"ICC_PROFILE\0", b"iCCP", b"ICCP")
 _FULL_DEPTH: Final = 16
 
-# AutoGraph would look for Python to convert in all that is called: seconds.
-_as_written: Final = tf.autograph.experimental.do_not_convert
 
-
-@_as_written
+@as_written
 def decode_and_resize(
     image: tf.Tensor, image_size: int, pixels: Pixels
 ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -52,7 +50,7 @@ class Plain(NamedTuple):
     is_plain: tf.Tensor
 
 
-@_as_written
+@as_written
 def decode_plain(image: tf.Tensor, image_size: int, pixels: Pixels) -> Plain:
     """As `decode_and_resize`, of plain JPEGs, PNGs and arrays only.
 
@@ -73,10 +71,11 @@ def decode_plain(image: tf.Tensor, image_size: int, pixels: Pixels) -> Plain:
         black = tf.zeros([image_size, image_size, 3], tf.uint8)
         return black, tf.constant("")
 
-    return Plain(*tf.cond(is_plain, shown, nothing), is_plain)
+    square, note = tf.cond(is_plain, shown, nothing)
+    return Plain(square, note, is_plain)
 
 
-@_as_written
+@as_written
 def checked_plain(
     image: tf.Tensor, image_size: int, pixels: Pixels
 ) -> tf.Tensor:

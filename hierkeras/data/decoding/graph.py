@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -27,6 +27,7 @@ from hierkeras.data.decoding import (
 from hierkeras.data.decoding.pixels import DEFAULT, Pixels
 from hierkeras.data.decoding.reading import Read
 from hierkeras.data.decoding.squares import to_square
+from hierkeras.data.decoding.tracing import as_written
 
 # Formats that are decoded, by what they begin with (a dot: any byte), then
 # those that are refused by name.
@@ -65,9 +66,6 @@ _HEAD: Final = 16
 # What an error begins with that says of an image why it is not decoded.
 REFUSED: Final = "an image cannot be decoded; it"
 
-# AutoGraph would look for Python to convert in all that is called: seconds.
-_as_written: Final = tf.autograph.experimental.do_not_convert
-
 
 class Decoded(NamedTuple):
     """An image, or why there is none.
@@ -85,7 +83,7 @@ class Decoded(NamedTuple):
     bits: tf.Tensor
 
 
-@_as_written
+@as_written
 def decode(
     encoded: tf.Tensor,
     pixels: Pixels,
@@ -116,7 +114,7 @@ def decode(
     return result
 
 
-@_as_written
+@as_written
 def is_plain(encoded: tf.Tensor, pixels: Pixels) -> tf.Tensor:
     """Whether it is a JPEG or PNG that only has to be decoded; scalar bool.
 
@@ -146,7 +144,7 @@ def is_plain(encoded: tf.Tensor, pixels: Pixels) -> tf.Tensor:
     )
 
 
-@_as_written
+@as_written
 def decode_plain(encoded: tf.Tensor) -> Decoded:
     """Decodes a JPEG or PNG that is plain; see `is_plain`."""
     image = tf.cond(
@@ -166,7 +164,7 @@ def _product(shape: tf.Tensor) -> tf.Tensor:
     return tf.reduce_prod(tf.cast(shape[:2], tf.float64))
 
 
-@_as_written
+@as_written
 def decode_and_resize(
     image: tf.Tensor, image_size: int, pixels: Pixels = DEFAULT
 ) -> tf.Tensor:
@@ -197,7 +195,7 @@ def decode_and_resize(
     return to_square(image, image_size, pixels)
 
 
-@_as_written
+@as_written
 def checked(decoded: Decoded, pixels: Pixels) -> tf.Tensor:
     """The image itself, uint8 of shape [height, width, 3].
 
@@ -226,7 +224,7 @@ def _bad(problem: tf.Tensor | int) -> Decoded:
     return Decoded(nothing, tf.convert_to_tensor(problem), tf.constant(0))
 
 
-@_as_written
+@as_written
 def rare(encoded: tf.Tensor, pixels: Pixels) -> Decoded:
     """Decodes everything, plain JPEG too, if not as fast.
 
@@ -249,7 +247,7 @@ def _rare() -> Callable[..., Decoded]:
         kinds = tf.constant([_JPEG_KIND, _PNG, _BMP, _GIF, *[_WEBP] * 3])
         last = len(_DECODED)
         kind = tf.where(number < last, tf.gather(kinds, number % last), _OTHER)
-        branches: dict[int, Callable[[], tuple]] = {
+        branches: dict[int, Callable[[], tuple[Any, ...]]] = {
             _JPEG_KIND: lambda: _if_it_fits(
                 _product(tf.io.extract_jpeg_shape(encoded)),
                 limit,
@@ -274,12 +272,13 @@ def _rare() -> Callable[..., Decoded]:
         return Decoded(image, problem, read.bits)
 
     scalars = (tf.string, tf.int32, tf.float64)
-    return tf.function(
+    traced: Callable[..., Decoded] = tf.function(
         decode_it,
         autograph=False,
         input_signature=[tf.TensorSpec([], dtype) for dtype in scalars],
         experimental_attributes={"_noinline": True},
     )
+    return traced
 
 
 def _number(head: tf.Tensor) -> tf.Tensor:
@@ -311,11 +310,12 @@ def _unread(problem: tf.Tensor | int) -> tuple[Read, tf.Tensor]:
 def _if_it_fits(
     promised: tf.Tensor, limit: tf.Tensor, read: Callable[[], Read]
 ) -> tuple[Read, tf.Tensor]:
-    return tf.cond(
+    result, problem = tf.cond(
         promised <= limit,
         lambda: (read(), tf.constant(problems.FINE)),
         lambda: _unread(problems.TOO_LARGE),
     )
+    return result, problem
 
 
 def _unless(
@@ -325,9 +325,10 @@ def _unless(
         none = tf.constant(-1), tf.constant(False)
         return Read(image(), *none, tf.constant(0)), problem
 
-    return tf.cond(
+    result, problem = tf.cond(
         tf.equal(problem, problems.FINE), read, lambda: _unread(problem)
     )
+    return result, problem
 
 
 def _first_of(*problems_: tuple[tf.Tensor, int]) -> tf.Tensor:

@@ -7,14 +7,12 @@ from typing import Final
 import tensorflow as tf
 
 from hierkeras.data.decoding.pixels import Pixels
+from hierkeras.data.decoding.tracing import as_written
 
 _CHANNELS: Final = 3
 
-# AutoGraph would look for Python to convert in all that is called: seconds.
-_as_written: Final = tf.autograph.experimental.do_not_convert
 
-
-@_as_written
+@as_written
 def to_square(images: tf.Tensor, image_size: int, pixels: Pixels) -> tf.Tensor:
     """Crops, pads or stretches images to a square and resizes it.
 
