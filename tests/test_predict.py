@@ -1,5 +1,6 @@
 """`python -m hierkeras.predict` as its user meets it."""
 
+import io
 import json
 import re
 import socket
@@ -276,3 +277,48 @@ def test_a_saved_model_is_asked_without_tensorflow_s_python(
         if not line.startswith("import time:")
     ]
     assert said == []
+
+
+@pytest.fixture
+def odd(tmp_path):
+    """One picture in files that a model decodes, and that it does not."""
+    from PIL import Image
+
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    image = Image.open(io.BytesIO(encoded(1, size=20)[0]))
+    small = Image.new("P", (9, 9)).convert("RGB")
+    for name, kind in (("a.png", "PNG"), ("b.tif", "TIFF"), ("c", "BMP")):
+        image.save(folder / name, kind)
+    image.save(folder / "d.jp2", "JPEG2000", irreversible=False)
+    partial = io.BytesIO()
+    small.save(partial, "GIF")
+    larger = partial.getvalue()
+    larger = larger[:6] + b"\x10\0\x10\0" + larger[10:]
+    (folder / "e.gif").write_bytes(larger)
+    return folder
+
+
+def test_any_format_is_answered_for_as_the_same_picture(
+    run_predict, where, odd
+):
+    outcome = run_predict(*where, str(odd), "--format=json")
+    assert outcome.status == 0, outcome.stderr
+    found = {
+        row["file"].rpartition("/")[2]: row["scores"]
+        for row in json.loads(outcome.stdout)["answers"]
+    }
+    assert sorted(found) == ["a.png", "b.tif", "c", "d.jp2", "e.gif"]
+    for name in ("b.tif", "c", "d.jp2"):
+        assert found[name] == pytest.approx(found["a.png"], abs=1e-5), name
+
+
+def test_what_is_refused_by_a_server_is_named(server, odd):
+    from hierkeras.serving.client.answers import BadImage
+    from hierkeras.serving.client.remote import RemoteModel
+
+    model = RemoteModel(f"127.0.0.1:{server.port}", "animals", 20)
+    fine, tiff = ((odd / name).read_bytes() for name in ("a.png", "b.tif"))
+    with pytest.raises(BadImage, match="is a TIFF, which this model does not"):
+        model.answer([fine, tiff])
+    model.close()

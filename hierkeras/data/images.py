@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator
+from concurrent import futures
 from typing import Final, get_args
 
 import numpy as np
@@ -15,7 +17,8 @@ from hierkeras import _faults
 from hierkeras._errors import UsageError, UserError
 from hierkeras.data import pipeline
 from hierkeras.data.augment import random_augmented
-from hierkeras.data.decoding import anything, formats, graph
+from hierkeras.data.decoding import anything, formats
+from hierkeras.data.decoding.library import CannotDecode
 from hierkeras.data.decoding.pixels import DEFAULT, Pixels
 from hierkeras.data.memory import ImageMemory, on_host
 from hierkeras.data.source import Augmentation, Cache, Source
@@ -26,6 +29,8 @@ _Kept = tuple[list[Indices], list[tf.Tensor]]
 
 _CHANNELS: Final = 3
 _DECODE_BATCH: Final = 256
+# Encoded photos that are in memory at once, some 5 MB each.
+_RARE_BATCH: Final = 32
 # A plain image is decoded by a graph that is small, so quick to begin with.
 _UNKNOWN, _PLAIN, _RARE, _UNREADABLE = range(4)
 
@@ -275,7 +280,9 @@ class Images:
         return lambda places: (load(places), tf.gather(answers, places))
 
     def _decode(self, image: tf.Tensor) -> tf.Tensor:
-        return self._decode_noted(image)[0]
+        return anything.decode_and_resize(image, self.image_size, self._pixels)[
+            0
+        ]
 
     def _decoder(self, indices: Indices) -> Callable[[tf.Tensor], tf.Tensor]:
         """What decodes some examples that can be decoded."""
@@ -284,9 +291,6 @@ class Images:
                 image, self.image_size, self._pixels
             )
         return self._decode
-
-    def _decode_noted(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return anything.decode_and_resize(image, self.image_size, self._pixels)
 
     def _decoded_pairs(
         self,
@@ -329,33 +333,20 @@ class Images:
         """Decodes sorted examples, keeps them if they fit, notes the bad."""
         kept: _Kept | None = ([], []) if self._keeps(len(new)) else None
         self._state[new] = _UNREADABLE
-        failed = self._decode_all(new, _PLAIN, kept)
-        if failed.size:
+        self._decode_plain(new, kept)
+        rest = new[self._state[new] == _UNREADABLE]
+        if rest.size:
             self.source.check_present()
-            failed = self._decode_all(failed, _RARE, kept)
-        for index, image in self._retry(failed):
-            self._take(np.array([index]), image[tf.newaxis], _RARE, kept)
+            self._decode_rare(rest, kept)
         if kept and kept[0]:
             self._memory.add(np.concatenate(kept[0]), kept[1])
 
-    def _decode_all(
-        self, new: Indices, state: int, kept: _Kept | None
-    ) -> Indices:
-        """Decodes sorted examples; returns those that fail, sorted.
-
-        Args:
-            new: the examples.
-            state: `_PLAIN` to decode plain ones only, `_RARE` any.
-            kept: where decoded images go, and which they are.
-        """
+    def _decode_plain(self, new: Indices, kept: _Kept | None) -> None:
+        """Decodes those of sorted examples that are plain."""
 
         def decode(index: tf.Tensor, image: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            if state == _PLAIN:
-                plain = anything.decode_plain(
-                    image, self.image_size, self._pixels
-                )
-                return index, *plain
-            return index, *self._decode_noted(image), True
+            plain = anything.decode_plain(image, self.image_size, self._pixels)
+            return index, *plain
 
         dataset = (
             tf.data.Dataset.zip(
@@ -363,15 +354,67 @@ class Images:
             )
             .map(decode, num_parallel_calls=tf.data.AUTOTUNE)
             .ignore_errors()
-            .filter(lambda index, square, note, is_fine: is_fine)
-            .map(lambda index, square, note, is_fine: (index, square, note))
             .batch(_DECODE_BATCH)
         )
-        for indices, batch, notes in pipeline.deterministic(dataset):
-            self._take(indices.numpy(), batch, state, kept)
+        for indices, batch, notes, is_plain in pipeline.deterministic(dataset):
+            rows = np.flatnonzero(is_plain)
+            if rows.size == len(is_plain):
+                self._take(indices.numpy(), batch, _PLAIN, kept)
+            elif rows.size:
+                plain = tf.gather(batch, rows)
+                self._take(indices.numpy()[rows], plain, _PLAIN, kept)
             self._note(indices.numpy(), notes.numpy())
-        failed: Indices = new[self._state[new] == _UNREADABLE]
-        return failed
+
+    def _decode_rare(self, rest: Indices, kept: _Kept | None) -> None:
+        """Decodes sorted examples that are not plain, and notes the bad.
+
+        By threads of Python: a tf.data pipeline of what decodes everything
+        takes seconds to begin.
+        """
+        encoded = iter(self.source.read(rest))
+        with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            for start in range(0, len(rest), _RARE_BATCH):
+                block = rest[start : start + _RARE_BATCH].tolist()
+                read = [(index, self._read_next(encoded)) for index in block]
+                for index, done in zip(
+                    block, pool.map(self._decode_now, read), strict=True
+                ):
+                    if isinstance(done, Unreadable):
+                        self._unreadable[index] = done
+                        continue
+                    square, note = done
+                    places = np.array([index])
+                    self._take(places, square[tf.newaxis], _RARE, kept)
+                    if note:
+                        self._notes[index] = note
+
+    def _read_next(
+        self, encoded: Iterator[tf.Tensor]
+    ) -> tf.Tensor | tf.errors.OpError:
+        """The next image, or why it cannot be read."""
+        try:
+            return next(encoded)
+        except tf.errors.DataLossError as error:
+            raise UserError(
+                f"The data set {self.source.name!r} is damaged: "
+                f"{_faults.reason(error)}; prepare it again."
+            ) from error
+        except tf.errors.OpError as error:
+            return error
+
+    def _decode_now(
+        self, read: tuple[int, tf.Tensor | tf.errors.OpError]
+    ) -> tuple[tf.Tensor, str] | Unreadable:
+        """Decodes an image, or says why not."""
+        index, image = read
+        about = self.source.catalogue
+        key, digest = str(about.keys[index]), about.digest(index)
+        if isinstance(image, tf.errors.OpError):
+            return Unreadable(index, key, digest, _faults.reason(image))
+        try:
+            return anything.decode_now(image, self.image_size, self._pixels)
+        except (tf.errors.OpError, CannotDecode) as error:
+            return Unreadable(index, key, digest, _reason(error, image))
 
     def _take(
         self,
@@ -387,27 +430,6 @@ class Images:
             kept[0].append(indices)
             kept[1].append(batch)
 
-    def _retry(self, failed: Indices) -> Iterator[tuple[int, tf.Tensor]]:
-        """Decodes one by one what failed, and notes why it fails again."""
-        encoded = iter(self.source.read(failed))
-        for index in failed.tolist():
-            image = None
-            try:
-                image = next(encoded)
-                yield index, self._decode(image)
-            except tf.errors.DataLossError as error:
-                raise UserError(
-                    f"The data set {self.source.name!r} is damaged: "
-                    f"{_faults.reason(error)}; prepare it again."
-                ) from error
-            except tf.errors.OpError as error:
-                self._unreadable[index] = Unreadable(
-                    index,
-                    str(self.source.catalogue.keys[index]),
-                    self.source.catalogue.digest(index),
-                    _reason(error, image),
-                )
-
     def _note(self, indices: Indices, notes: npt.NDArray[np.object_]) -> None:
         for index in np.flatnonzero(notes).tolist():
             self._notes[int(indices[index])] = notes[index].decode()
@@ -422,19 +444,21 @@ class Images:
         return bool(2 * needed <= free)
 
 
-def _reason(error: Exception, image: tf.Tensor | None) -> str:
+def _reason(error: Exception, image: tf.Tensor) -> str:
     """Why an image cannot be decoded, one line.
 
     Args:
         error: what was raised.
-        image: as the source gave it; None if it gave none.
+        image: as the source gave it.
     """
-    if image is not None and image.dtype == tf.string:
+    if image.dtype == tf.string:
         head = image.numpy()[: formats.HEAD_BYTES]
         what = None if formats.kind_of(head) else formats.not_an_image(head)
         if what:
             return f"is {what}"
-    return _faults.reason(error).removeprefix(graph.REFUSED).strip()
+    if isinstance(error, CannotDecode):
+        return str(error)
+    return _faults.reason(error)
 
 
 def _hashes(images: tf.Tensor) -> npt.NDArray[np.uint64]:

@@ -106,7 +106,10 @@ def places(keys: Iterable[str]) -> npt.NDArray[np.float64]:
 def check_enough(
     catalogue: Catalogue, classes: Sequence[str], besides: str = ""
 ) -> None:
-    """Checks that every class has an example in every split.
+    """Checks that every class can be learnt, and be chosen by.
+
+    A class needs three images, of which two splits at least have some: a test
+    split of the data set's own may lack it, as `untested` tells.
 
     Args:
         catalogue: the examples.
@@ -119,7 +122,8 @@ def check_enough(
     lacking = {
         name: count
         for name, count in catalogue.counts(classes).items()
-        if min(count.values()) == 0
+        if not (count["train"] and count["validation"])
+        or sum(count.values()) < len(SPLITS)
     }
     if not lacking:
         return
@@ -133,6 +137,17 @@ def check_enough(
         f"class needs at least {len(SPLITS)}, one in each split: add images "
         "or leave a new class out."
     )
+
+
+def untested(catalogue: Catalogue, classes: Sequence[str]) -> list[str]:
+    """The classes without test images: nothing tells their error.
+
+    Args:
+        catalogue: the examples.
+        classes: the classes to ask for.
+    """
+    counts = catalogue.counts(classes)
+    return [name for name in classes if not counts[name]["test"]]
 
 
 def _check_fractions(validation: float, test: float) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from hierkeras.data import catalogue
 from hierkeras.data.files import left_out
 from hierkeras.data.source import Source
+from hierkeras.data.splits import untested
 
 
 def lines(source: Source) -> list[str]:
@@ -26,6 +27,12 @@ def lines(source: Source) -> list[str]:
         source.how,
         left_out.line(source.left_out),
     ]
+    bare = untested(source.catalogue, source.catalogue.class_names)
+    if bare:
+        parts.append(
+            f"{len(bare):,} classes have no test images, {bare[0]!r} first, so "
+            "that nothing tells their error"
+        )
     return ["; ".join(filter(None, parts)), *source.notes]
 
 

@@ -92,14 +92,46 @@ def checked_plain(
         return tf.identity(decoded.square)
 
 
+def decode_now(
+    image: tf.Tensor, image_size: int, pixels: Pixels
+) -> tuple[tf.Tensor, str]:
+    """As `decode_and_resize`, at once; any number of threads may.
+
+    Args:
+        image: as of it, no tensor of a graph.
+        image_size: side of the square in pixels.
+        pixels: how.
+
+    Raises:
+        CannotDecode: If it is refused by name.
+        OpError: If it is damaged.
+    """
+    if image.dtype != tf.string:
+        return graph.decode_and_resize(image, image_size, pixels), ""
+    decoded, content = graph.rare(image, pixels), image.numpy()
+    problem = int(decoded.problem)
+    if problem in problems.BY_LIBRARY:
+        shown = tf.constant(library.decode(content, pixels))
+    elif problem:
+        raise library.CannotDecode(problems.reasons(pixels)[problem])
+    else:
+        shown = decoded.image
+    square = to_square(shown, image_size, pixels)
+    return square, _in_words(content, problem, int(decoded.bits))
+
+
+def _in_words(encoded: bytes, problem: int, bits: int) -> str:
+    if problem:
+        return "of a kind that a served model refuses by name"
+    if 0 < bits < _FULL_DEPTH:
+        return f"16-bit samples that use {bits} bits"
+    name = library.profile(encoded)
+    return f"colour profile {name}, not applied" if name else ""
+
+
 def _note(encoded: tf.Tensor, decoded: Decoded) -> tf.Tensor:
     def in_words(encoded: bytes, problem: np.int32, bits: np.int32) -> bytes:
-        if problem:
-            return b"of a kind that a served model refuses by name"
-        if 0 < bits < _FULL_DEPTH:
-            return f"16-bit samples that use {bits} bits".encode()
-        name = library.profile(encoded)
-        return f"colour profile {name}, not applied".encode() if name else b""
+        return _in_words(encoded, int(problem), int(bits)).encode()
 
     def noted() -> tf.Tensor:
         given = [encoded, decoded.problem, decoded.bits]

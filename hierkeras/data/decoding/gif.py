@@ -134,14 +134,14 @@ class _Blocks:
     def first_image(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Where the first image is, the control before it, and the work."""
         first = _HEAD + self.table(tf.constant(_FLAGS))
-        found: tuple[tf.Tensor, tf.Tensor, tf.Tensor] = tf.while_loop(
+        place, control, turn = tf.while_loop(
             lambda place, _, turn: (
                 tf.equal(self.number(place), _EXTENSION) & (turn < _MOST_BLOCKS)
             ),
             self._past_extension,
             (tf.minimum(first, self._end), tf.constant(0), tf.constant(0)),
         )
-        return found
+        return place, control, turn
 
     def past_sub_blocks(
         self, place: tf.Tensor, turn: tf.Tensor

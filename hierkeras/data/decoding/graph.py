@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -247,7 +247,7 @@ def _rare() -> Callable[..., Decoded]:
         kinds = tf.constant([_JPEG_KIND, _PNG, _BMP, _GIF, *[_WEBP] * 3])
         last = len(_DECODED)
         kind = tf.where(number < last, tf.gather(kinds, number % last), _OTHER)
-        branches: dict[int, Callable[[], tuple[Read, tf.Tensor]]] = {
+        branches: dict[int, Callable[[], tuple[Any, ...]]] = {
             _JPEG_KIND: lambda: _if_it_fits(
                 _product(tf.io.extract_jpeg_shape(encoded)),
                 limit,
@@ -310,12 +310,12 @@ def _unread(problem: tf.Tensor | int) -> tuple[Read, tf.Tensor]:
 def _if_it_fits(
     promised: tf.Tensor, limit: tf.Tensor, read: Callable[[], Read]
 ) -> tuple[Read, tf.Tensor]:
-    read_or_not: tuple[Read, tf.Tensor] = tf.cond(
+    result, problem = tf.cond(
         promised <= limit,
         lambda: (read(), tf.constant(problems.FINE)),
         lambda: _unread(problems.TOO_LARGE),
     )
-    return read_or_not
+    return result, problem
 
 
 def _unless(
@@ -325,10 +325,10 @@ def _unless(
         none = tf.constant(-1), tf.constant(False)
         return Read(image(), *none, tf.constant(0)), problem
 
-    read_or_not: tuple[Read, tf.Tensor] = tf.cond(
+    result, problem = tf.cond(
         tf.equal(problem, problems.FINE), read, lambda: _unread(problem)
     )
-    return read_or_not
+    return result, problem
 
 
 def _first_of(*problems_: tuple[tf.Tensor, int]) -> tf.Tensor:

@@ -98,7 +98,8 @@ def _opened(encoded: bytes, max_pixels: int) -> Array:
     """uint8 array of shape (height, width, 3), or 4 with opacity."""
     kind = formats.kind_of(encoded[: formats.HEAD_BYTES])
     if kind not in DECODES:
-        raise CannotDecode(f"is {kind or 'no image'}, which is not decoded")
+        known = f"a {kind}" if kind else "no image"
+        raise CannotDecode(f"is {known}, which is not decoded")
     if kind == "HEIC" and not _takes_heic():
         raise CannotDecode(
             "is a HEIC, for which a package is not installed: run "

@@ -108,8 +108,8 @@ def _deep(
         bits = blending.used_bits(samples, least)
         return blending.to_bytes(samples, bits), bits
 
-    shown: tuple[tf.Tensor, tf.Tensor] = tf.cond(has_opacity, clear, opaque)
-    return shown
+    image, bits = tf.cond(has_opacity, clear, opaque)
+    return image, bits
 
 
 def _significant(encoded: tf.Tensor, colour: tf.Tensor) -> tf.Tensor:

@@ -1,23 +1,19 @@
-"""Functions of graph operations that are traced as they are written."""
+"""How the functions of this package are traced."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import tensorflow as tf
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+_Function = TypeVar("_Function", bound=Callable[..., object])
 
 
 def as_written(function: _Function) -> _Function:
-    """A function in which AutoGraph looks for no Python to convert.
+    """Keeps AutoGraph, which tf.data uses, from a function and what it calls.
 
-    It would look into all that is called from there, which takes seconds.
-
-    Args:
-        function: Has no branches or loops that depend on tensors but those
-            of `tf.cond`, `tf.switch_case` and `tf.while_loop`.
+    It would look in all of it for Python to convert, which takes seconds.
     """
-    decorated = tf.autograph.experimental.do_not_convert(function)
-    return cast(_Function, decorated)
+    converted = tf.autograph.experimental.do_not_convert(function)
+    return cast(_Function, converted)
