@@ -17,8 +17,10 @@ BEGINNING: Final = b"GIF8"
 _EXTENSION, _IMAGE, _CONTROL = 0x21, 0x2C, 0xF9
 _SIZE, _FLAGS, _HEAD = 6, 10, 13
 _LONGEST_TABLE: Final = 3 * 256
-# Most blocks that are looked at, about a second: 25 MB of a frame.
-_MOST_BLOCKS: Final = 100_000
+# A frame that is not over by then is not looked at, nor one behind so many
+# extensions: a second of work, and 128 MB.
+_MOST_BYTES: Final = 2**24
+_MOST_EXTENSIONS: Final = 1000
 
 
 class First(NamedTuple):
@@ -47,11 +49,10 @@ def first_frame(encoded: tf.Tensor) -> First:
     Args:
         encoded: scalar string that begins with `BEGINNING`.
     """
-    blocks = _Blocks(encoded)
+    blocks = _Blocks(tf.strings.substr(encoded, 0, _MOST_BYTES))
     place, control, turn = blocks.first_image()
     is_image = tf.equal(blocks.number(place), _IMAGE)
-    data = place + 10 + blocks.table(place + 9) + 1
-    end, turn = blocks.past_sub_blocks(data, turn)
+    end = blocks.past_sub_blocks(place + 10 + blocks.table(place + 9) + 1)
     whole, own = blocks.sides(tf.constant(_SIZE)), blocks.sides(place + 5)
     corner = blocks.sides(place + 1)
     most = tf.maximum(tf.reduce_prod(whole), tf.reduce_prod(own))
@@ -61,7 +62,7 @@ def first_frame(encoded: tf.Tensor) -> First:
         end=end,
         pixels=most,
         fills=tf.reduce_all((own == whole) & (corner == 0.0)),
-        too_many=turn >= _MOST_BLOCKS,
+        too_many=(turn >= _MOST_EXTENSIONS) | (end >= _MOST_BYTES),
     )
 
 
@@ -130,34 +131,42 @@ class _Blocks:
         self._end = tf.size(data)
         # Zeros end every chain of blocks.
         self._data = tf.pad(data, [[0, _HEAD + _LONGEST_TABLE + 1]])
+        self._last = self._last_of_chains()
 
     def first_image(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Where the first image is, the control before it, and the work."""
         first = _HEAD + self.table(tf.constant(_FLAGS))
         place, control, turn = tf.while_loop(
             lambda place, _, turn: (
-                tf.equal(self.number(place), _EXTENSION) & (turn < _MOST_BLOCKS)
+                tf.equal(self.number(place), _EXTENSION)
+                & (turn < _MOST_EXTENSIONS)
             ),
             self._past_extension,
             (tf.minimum(first, self._end), tf.constant(0), tf.constant(0)),
         )
         return place, control, turn
 
-    def past_sub_blocks(
-        self, place: tf.Tensor, turn: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Where a chain of sub-blocks ends, and the work until then."""
-        place, turn = tf.while_loop(
-            lambda place, turn: (
-                (self.number(place) > 0) & (turn < _MOST_BLOCKS)
-            ),
-            lambda place, turn: (
-                tf.minimum(place + self.number(place) + 1, self._end),
-                turn + 1,
-            ),
-            (tf.minimum(place, self._end), turn),
+    def _last_of_chains(self) -> tf.Tensor:
+        """For each place, taken for a sub-block's, where its chain ends.
+
+        A sub-block is its length and so many bytes; one of none is the last.
+        Each turn doubles how far is seen, so that few do.
+        """
+        places = tf.range(tf.size(self._data))
+        lengths = tf.cast(self._data, tf.int32)
+        after = tf.minimum(places + lengths + 1, self._end)
+        after = tf.where(lengths > 0, after, places)
+        _, last = tf.while_loop(
+            lambda seen, _: seen < self._end,
+            lambda seen, after: (2 * seen, tf.gather(after, after)),
+            (tf.constant(1), after),
         )
-        return tf.minimum(place + 1, self._end), turn
+        return last
+
+    def past_sub_blocks(self, place: tf.Tensor) -> tf.Tensor:
+        """Where a chain of sub-blocks ends."""
+        last = self._last[tf.minimum(place, self._end)]
+        return tf.minimum(last + 1, self._end)
 
     def number(self, place: tf.Tensor) -> tf.Tensor:
         """The byte at a place, int32."""
@@ -178,5 +187,5 @@ class _Blocks:
         self, place: tf.Tensor, control: tf.Tensor, turn: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
         is_control = tf.equal(self.number(place + 1), _CONTROL)
-        after, turn = self.past_sub_blocks(place + 2, turn + 1)
-        return after, tf.where(is_control, place, control), turn
+        after = self.past_sub_blocks(place + 2)
+        return after, tf.where(is_control, place, control), turn + 1

@@ -38,7 +38,7 @@ def write(folder: epath.Path, sample: Sample) -> int:
     """
     # Where no leaf runs there is still the root.
     needed = sample.of_leaves if len(sample.of_leaves) else [0]
-    rows = np.unique(needed)[: _MOST - 3]
+    rows = np.unique(needed)[: _MOST - 5]
     logs = [
         _predict("image_bytes", [sample.encoded[row]], SERVING_DEFAULT)
         for row in rows
@@ -47,11 +47,24 @@ def write(folder: epath.Path, sample: Sample) -> int:
         _predict("image_bytes", sample.encoded[rows].tolist(), SERVING_DEFAULT),
         _predict("images", sample.images[rows], PREDICT_IMAGES),
         _classify(sample.encoded[rows].tolist()),
+        # What decodes all but plain images takes seconds to begin.
+        _predict("image_bytes", [_unusual(sample)], SERVING_DEFAULT),
+        _classify([_unusual(sample)]),
     ]
     with tf.io.TFRecordWriter(str(folder / FILE)) as writer:
         for log in logs:
             writer.write(log.SerializeToString())
     return len(sample.of_leaves)
+
+
+def _unusual(sample: Sample) -> bytes:
+    """An image as a PNG with opacity."""
+    image = sample.images[0]
+    opaque = np.full([*image.shape[:2], 1], 255, np.uint8)
+    encoded: bytes = tf.io.encode_png(
+        np.concatenate([image, opaque], 2)
+    ).numpy()
+    return encoded
 
 
 def _predict(

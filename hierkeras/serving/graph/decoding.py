@@ -7,6 +7,7 @@ decodes all else is large, and costs a request that needs none of it nothing.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -62,12 +63,13 @@ def decode_rows(encoded: tf.Tensor, image_size: int, pixels: Pixels) -> Decoded:
         )
         return row, square, shown.problem
 
-    first = _decoded(encoded, plain, image_size)
+    first = _decoded(encoded, plain, image_size, in_threads=False)
     rows = tf.where(tf.equal(first.problems, _LATER))
 
     def again() -> Decoded:
         others = tf.gather_nd(encoded, rows)
-        second = _decoded(others, rare, image_size)
+        # Large, so that one of it is enough.
+        second = _decoded(others, rare, image_size, in_threads=True)
         scattered = map(
             lambda before, now: tf.tensor_scatter_nd_update(before, rows, now),
             first,
@@ -82,6 +84,7 @@ def _decoded(
     encoded: tf.Tensor,
     decode: Callable[..., tuple[tf.Tensor, ...]],
     image_size: int,
+    in_threads: bool,
 ) -> Decoded:
     """Decodes what can be decoded; the rest is damaged.
 
@@ -90,15 +93,20 @@ def _decoded(
         decode: From a row's number and image to its number, its square and
             its problem.
         image_size: Height and width of the squares.
+        in_threads: Whether a single row is, too, by a thread of its own.
     """
     count = tf.size(encoded)
     rows = tf.range(count), encoded
-    # Threads cost a single image more than they save.
-    done, images, found = tf.cond(
-        count > 1,
-        lambda: _map(rows, decode, image_size, tf.data.AUTOTUNE),
-        lambda: _map(rows, decode, image_size, None),
-    )
+    mapped = functools.partial(_map, rows, decode, image_size)
+    if in_threads:
+        done, images, found = mapped(tf.data.AUTOTUNE)
+    else:
+        # Threads cost a single image more than they save.
+        done, images, found = tf.cond(
+            count > 1,
+            lambda: mapped(tf.data.AUTOTUNE),
+            lambda: mapped(None),
+        )
     places = tf.tensor_scatter_nd_update(
         tf.fill([count], tf.size(done)),
         done[:, tf.newaxis],
