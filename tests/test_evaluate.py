@@ -194,6 +194,7 @@ def test_an_empty_work_directory_is_refused(run_main, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_images_that_have_vanished_are_named(
     photo_tree, run_main, contents, tmp_path
 ):

@@ -76,6 +76,7 @@ def test_the_manifest_says_what_it_is(digits_tree):
     assert "0, 1, 2, 3, 4, 5, 6, 7, 8, 9" in card.replace("\n", " ")
 
 
+@pytest.mark.slow
 def test_the_warm_up_reaches_every_leaf(digits_tree):
     import tensorflow as tf
     from tensorflow_serving.apis import prediction_log_pb2

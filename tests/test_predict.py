@@ -91,6 +91,7 @@ def test_every_image_of_a_folder_is_answered_for(
         assert row["version"] == (7 if len(where) > 1 else None)
 
 
+@pytest.mark.slow
 def test_batches_change_nothing(run_predict, photos, where):
     one, all_ = (
         run_predict(*where, str(photos), f"--images_per_request={size}")
@@ -155,6 +156,7 @@ def test_what_no_class_is_sure_of_is_none_of_these(
     assert starts == {head.index("class")}
 
 
+@pytest.mark.slow
 def test_without_a_limit_every_image_is_of_a_class(run_predict, photos, where):
     outcome = run_predict(*where, str(photos), "--format=json")
     rows = json.loads(outcome.stdout)["answers"]

@@ -220,6 +220,7 @@ def test_of_known_classes_validation_images_are_read_only(photos):
     assert list(left.config.unreadable) == [f"ant/{torn.name}"]
 
 
+@pytest.mark.slow
 def test_what_a_step_left_out_stays_out(photos):
     recipe = builders.recipe(max_epochs=0)
 
