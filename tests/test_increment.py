@@ -15,6 +15,10 @@ from hierkeras import increment
 from hierkeras.tree.store import Store
 
 # With these the data set chooses nothing, of which a line would tell.
+DATA = (
+    "data digits: 1,797 images of 10 classes (1,559 train, 83 validation, 155 "
+    "test)\n"
+)
 DIGITS = ("--dataset=digits", "--image_size=8", "--augment=none")
 
 
@@ -59,7 +63,7 @@ def test_run_again_it_trains_nothing_and_says_so(
     outcome = run_binary("increment", *digits_tree.flags)
     assert outcome.status == 0
     assert "nothing new: the tree knows every class" in outcome.stdout
-    assert outcome.stderr == ""
+    assert outcome.stderr == DATA
     assert contents(digits_tree.workdir) == before
 
 
@@ -83,7 +87,7 @@ def test_what_no_step_can_record_is_told(digits_tree, run_main):
     outcome = run_main(increment, *flags)
     assert outcome.status == 0
     told = "not recorded, for there is no step: contention=0.6\n"
-    assert outcome.stderr == told
+    assert outcome.stderr == DATA + told
 
 
 @pytest.mark.slow

@@ -30,8 +30,8 @@ def lines(source: Source) -> list[str]:
     bare = untested(source.catalogue, source.catalogue.class_names)
     if bare:
         parts.append(
-            f"{len(bare):,} classes have no test images, {bare[0]!r} first, so "
-            "that nothing tells their error"
+            f"no test images, so that nothing tells the error, of {len(bare):,} "
+            f"class{'' if len(bare) == 1 else 'es'}, {bare[0]!r} first"
         )
     return ["; ".join(filter(None, parts)), *source.notes]
 

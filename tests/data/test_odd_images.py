@@ -64,7 +64,7 @@ def test_what_people_see_is_trained_on(images):
     assert len(set(hashes.tolist())) == 1
     labels = np.zeros(len(shown), np.int32)
     training = images.training_batches(
-        shown, labels, batch_size=4, seed=0, augment=False
+        shown, labels, batch_size=4, seed=0, augment="none"
     )
     for pixels, _ in training.take(1):
         assert (pixels == batch[0]).numpy().all()
@@ -76,9 +76,12 @@ def test_what_an_export_would_refuse_is_named_before_anything_trains(images):
     assert bad == {
         "a/large.jpg": "has more than 1000 pixels",
         "a/large tiff.jpg": "has more than 1000 pixels",
-        "a/html.jpg": "is an HTML page",
-        "a/empty.jpg": "is empty",
         "a/jpeg xl.jpg": "is a JPEG XL, which is not decoded",
+    }
+    # What is no image at all was left out before.
+    assert {(one.why, one.example) for one in images.source.left_out} == {
+        ("called images that are an HTML page", "a/html.jpg"),
+        ("called images that are empty", "a/empty.jpg"),
     }
 
 

@@ -18,7 +18,8 @@ def test_a_data_set_in_lines(write_photos):
         f"train, {validation} validation, 3 test); splits by the folders "
         "test, train; left out: 1 called images that are an HTML page "
         "(train/ant/page.jpg); 1 the same picture twice in its class "
-        "(train/bee/copy.png)",
+        "(train/bee/copy.png); no test images, so that nothing tells the "
+        "error, of 1 class, 'bee' first",
         "class 'bee' has 2 image files, but only 1 different",
     ]
 
