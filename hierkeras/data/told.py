@@ -30,8 +30,8 @@ def lines(source: Source) -> list[str]:
     bare = untested(source.catalogue, source.catalogue.class_names)
     if bare:
         parts.append(
-            f"no test images, so that nothing tells the error, of {len(bare):,} "
-            f"class{'' if len(bare) == 1 else 'es'}, {bare[0]!r} first"
+            "no test images, so that nothing tells the error, of "
+            f"{len(bare):,} class{'' if len(bare) == 1 else 'es'}, {bare[0]!r} first"
         )
     return ["; ".join(filter(None, parts)), *source.notes]
 
