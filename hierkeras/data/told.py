@@ -29,9 +29,10 @@ def lines(source: Source) -> list[str]:
     ]
     bare = untested(source.catalogue, source.catalogue.class_names)
     if bare:
+        classes = f"{len(bare):,} class{'' if len(bare) == 1 else 'es'}"
         parts.append(
             "no test images, so that nothing tells the error, of "
-            f"{len(bare):,} class{'' if len(bare) == 1 else 'es'}, {bare[0]!r} first"
+            f"{classes}, {bare[0]!r} first"
         )
     return ["; ".join(filter(None, parts)), *source.notes]
 
