@@ -84,12 +84,15 @@ def checked_plain(
     Raises:
         InvalidArgumentError: When run, if it is no longer.
     """
-    decoded = decode_plain(image, image_size, pixels)
+    if image.dtype != tf.string:
+        return graph.decode_and_resize(image, image_size, pixels)
     fine = tf.debugging.Assert(
-        decoded.is_plain, [graph.REFUSED, "is another one than it was"]
+        graph.is_plain(image, pixels),
+        [graph.REFUSED, "is another one than it was"],
     )
     with tf.control_dependencies([fine]):
-        return tf.identity(decoded.square)
+        encoded = tf.identity(image)
+    return to_square(graph.decode_plain(encoded).image, image_size, pixels)
 
 
 def decode_now(
