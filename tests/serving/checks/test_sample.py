@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from hierkeras.data.decoding.pixels import Pixels
 from hierkeras.serving.checks import sample
 from hierkeras.tree.nodes import Branch, Leaf, Tree
 from hierkeras.tree.routing import Routing
+from tests.data.decoding import zoo
 
 INNER = Branch(
     "root.1",
@@ -69,3 +72,43 @@ def test_a_leaf_is_warmed_up_by_an_image_on_its_path():
     found = sample._one_for_each(TREE, rows, np.array([1, 0, 1, 2]), needed)
 
     assert rows[found].tolist() == [5, 9]
+
+
+class Files:
+    """A context of files in memory."""
+
+    def __init__(self, files):
+        self.catalogue = self.source = self
+        self.keys = np.array(list(files))
+        self._contents = list(files.values())
+
+    def read(self, rows):
+        contents = [self._contents[row] for row in rows]
+        return tf.data.Dataset.from_tensor_slices(contents)
+
+
+def test_files_are_sent_as_they_are_and_the_refused_are_named(monkeypatch):
+    image = zoo.picture(9, 9)
+    kinds = {"a.png": "PNG", "b.jpg": "TIFF", "c.png": "PNG", "d.gif": "GIF"}
+    files = {name: zoo.encoded(image, kind) for name, kind in kinds.items()}
+    files["e.bmp"] = zoo.encoded(zoo.picture(20, 20), "BMP")
+    context, rows = Files(files), np.arange(5)
+    pixels = Pixels(max_pixels=100)
+    sent, refused = sample._files(context, rows, pixels)
+    assert sent == {i: files[context.keys[i]] for i in (0, 2, 3)}
+    assert refused == {
+        "is a TIFF, which this model does not decode; convert it to JPEG or "
+        "PNG": ["b.jpg"],
+        "has more than 100 pixels": ["e.bmp"],
+    }
+    # One of each format is sent whatever it takes.
+    monkeypatch.setattr(sample, "_MOST_BYTES", len(files["a.png"]))
+    sent, _ = sample._files(context, rows, pixels)
+    assert list(sent) == [0, 3]
+
+
+def test_each_ending_is_in_the_sample():
+    keys = np.array(["a/1.jpg", "a/2.JPG", "a/3.webp", "a/4"])
+    chosen = sample._of_each_ending(keys, np.array([3, 1, 2, 0]))
+    assert sorted(chosen) == [1, 2, 3]
+    assert sample._of_each_ending(keys, np.array([0, 1])).size == 0

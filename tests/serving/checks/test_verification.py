@@ -48,6 +48,18 @@ def test_a_faithful_one_passes(folder, sample):
     assert verified.c_api_difference == 0
 
 
+def test_a_file_that_is_decoded_otherwise_is_found(folder, sample):
+    encoded = sample.encoded
+    same = dataclasses.replace(sample, files={3: encoded[3]}, refused={"x": []})
+    verified = verification.verify(folder, same, 1e-4)
+    assert verified.files == 1 and verified.refused == {"x": []}
+    probabilities = sample.probabilities
+    other = np.abs(probabilities - probabilities[3]).max(axis=1).argmax()
+    wrong = dataclasses.replace(sample, files={3: encoded[other]})
+    with pytest.raises(verification.Mismatch, match="serving_default"):
+        verification.verify(folder, wrong, 1e-4)
+
+
 def test_only_what_every_signature_was_compared_on_is_counted(sample):
     margins, second = sample.margins.copy(), sample.second.copy()
     margins[:3] = 1e-6  # goes elsewhere by the last digits

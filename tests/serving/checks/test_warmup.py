@@ -36,8 +36,12 @@ def test_every_request_has_an_image(tmp_path, of_leaves, images):
         prediction_log_pb2.PredictionLog.FromString(record.numpy())
         for record in tf.data.TFRecordDataset(str(tmp_path / warmup.FILE))
     ]
-    # One for each image alone, and all of them by each signature.
-    *predicted, classified = logs
+    # One for each image alone, all of them by each signature, and one that
+    # is not plain.
+    *predicted, classified, unusual, unusual_too = logs
+    (value,) = unusual.predict_log.request.inputs.values()
+    assert tf.io.decode_image(value.string_val[0]).shape == (8, 8, 4)
+    assert unusual_too.HasField("classify_log")
     sizes = [
         next(iter(log.predict_log.request.inputs.values()))
         .tensor_shape.dim[0]

@@ -114,10 +114,12 @@ class TestDecodeRows:
         found = problem(decode, malformed.lying()[name])
         assert found in (DAMAGED, *BY_LIBRARY)
 
+    @pytest.mark.slow
     def test_of_many_frames_only_the_first_is_decoded(self, decode):
         for name, image in malformed.of_many_frames().items():
             assert problem(decode, image, 4_000_000) == FINE, name
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", malformed.whole())
     def test_the_limit_is_exact(self, decode, name):
         image = malformed.whole()[name]
@@ -211,6 +213,7 @@ class TestSignature:
                 answer["scores"][row], alone["scores"][0], atol=1e-5
             )
 
+    @pytest.mark.slow
     def test_through_the_c_api_bit_for_bit(self, folders, saved, mixed):
         images = [*mixed[0], malformed.huge()["gif, its screen"]]
         rows = np.array(images, object)
@@ -264,6 +267,7 @@ class TestSignature:
 
         np.testing.assert_array_equal(strict["scores"], lenient["scores"])
 
+    @pytest.mark.slow
     def test_examples_are_treated_alike(self, saved, mixed):
         rows, _ = mixed
         # As a client makes them: the key is part of the contract.
