@@ -181,6 +181,17 @@ class Catalogue:
             digest.tobytes().hex() if digest.dtype.kind == "V" else str(digest)
         )
 
+    def by_content(
+        self, indices: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
+        """Returns examples in an order in which their names have no part.
+
+        Args:
+            indices: int array of examples, whose digests are bytes.
+        """
+        digests = self.digests[indices].view("S16")
+        return indices[np.lexsort((self.labels[indices], digests))]
+
     def excluding(self, indices: npt.NDArray[np.int64]) -> Catalogue:
         """Returns a catalogue in which some examples belong to no split.
 

@@ -69,6 +69,8 @@ class Source(abc.ABC):
             tensor, so that a tf.data function may call it.
         is_photos: whether a shifted or mirrored image still is one of its
             class.
+        is_by_content: whether an example is its content, whatever its name
+            and place.
         how: how the data were read, in words; empty where it is plain.
         left_out: what of the data set is not used, and why.
         notes: what is odd about its classes, a line each.
@@ -79,6 +81,7 @@ class Source(abc.ABC):
     kind: str
     random_access: bool = True
     is_photos: bool = True
+    is_by_content: bool = False
     how: str = ""
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()

@@ -110,6 +110,9 @@ class Context:
             array of shape (n,).
         """
         indices = self.catalogue.indices(split, classes)
+        if self.source.is_by_content:
+            # A job's spec knows no names: to rename a file changes no bit.
+            indices = self.catalogue.by_content(indices)
         return indices, self.catalogue.labels_among(indices, classes)
 
     def without(self, unreadable: Mapping[str, str]) -> Context:

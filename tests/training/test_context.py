@@ -3,7 +3,9 @@
 import pytest
 
 from hierkeras._errors import UserError
+from hierkeras.data.source import DataConfig
 from tests import builders
+from tests.conftest import write_images
 
 
 @pytest.fixture
@@ -68,3 +70,28 @@ def test_a_key_that_nothing_could_record_is_refused(context):
         context.without({"a\udcff.png": "1"})
 
     assert "\n" not in str(e.value)
+
+
+def test_names_of_files_have_no_part_in_the_order_that_a_job_learns_in(
+    tmp_path,
+):
+    folder = tmp_path / "images"
+    for seed, name in enumerate(("ant", "bee")):
+        write_images(folder / name, range(9), seed)
+    # The same picture in two classes.
+    first = (folder / "ant" / "0.png").read_bytes()
+    (folder / "bee" / "0.png").write_bytes(first)
+
+    def learnt():
+        data = DataConfig(f"folder:{folder}")
+        context = builders.open_context(tmp_path / "workdir", data=data)
+        rows, labels = context.samples("train", ("bee", "ant"))
+        files = [folder / key for key in context.catalogue.keys[rows]]
+        spec = context.catalogue.fingerprint(("ant", "bee"))
+        return spec, [f.read_bytes() for f in files], labels.tolist()
+
+    before = learnt()
+    for file in list(folder.rglob("*.png")):
+        file.rename(file.with_name(f"{9 - int(file.stem)}_renamed.png"))
+
+    assert learnt() == before

@@ -129,6 +129,8 @@ class FileSource(Source):
         keep: Gives what a later run needs to know of the files.
     """
 
+    is_by_content = True
+
     def __init__(
         self,
         opened: Opened,

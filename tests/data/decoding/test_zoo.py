@@ -2,8 +2,6 @@
 
 import collections
 import io
-import os
-import pathlib
 
 import numpy as np
 import pytest
@@ -11,6 +9,7 @@ import tensorflow as tf
 
 from hierkeras.data.decoding import anything, graph, library, problems
 from hierkeras.data.decoding.pixels import Pixels
+from tests.conftest import ROOT
 
 from . import zoo
 
@@ -143,15 +142,14 @@ def test_too_many_parts_are_refused():
     assert graph.decode(encoded, PIXELS).problem == problems.TOO_MANY_PARTS
 
 
-ODD = "/work/shared/data/odd_images"
+ODD = ROOT.parent / "shared" / "data" / "odd_images"
 
 
-@pytest.mark.skipif(not os.path.isdir(ODD), reason="the samples are not here")
+@pytest.mark.skipif(not ODD.is_dir(), reason="the samples are not here")
 def test_the_samples_show_their_picture():
-    odd = pathlib.Path(ODD)
-    truth = zoo.by_pillow((odd / "truth.png").read_bytes()).astype(int)
+    truth = zoo.by_pillow((ODD / "truth.png").read_bytes()).astype(int)
     for name in ("cmyk_im.jpg", "cmyk_noadobe.jpg", "exif6.jpg", "pal.bmp"):
-        encoded = tf.constant((odd / name).read_bytes())
+        encoded = tf.constant((ODD / name).read_bytes())
         image = graph.decode(encoded, PIXELS).image.numpy()
         assert np.abs(image - truth).mean() < TOLERANCE, name
 
