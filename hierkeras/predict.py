@@ -212,14 +212,19 @@ def _object(results: _Results) -> dict[str, object]:
 
 def _is_none(answer: Answer) -> bool:
     """Whether even the best class is too uncertain."""
-    return max(answer.scores, default=0.0) < _MIN_SCORE.value
+    return _best(answer) < _MIN_SCORE.value
+
+
+def _best(answer: Answer) -> float:
+    """The score of the best class; 0 where there is none."""
+    return max(answer.scores, default=0.0)
 
 
 def _table(results: _Results) -> str:
     rows = [("file", "class", "score", "path")]
     for file, answer in results.answers:
         if _is_none(answer):
-            rows.append((printable(file), NONE, f"{answer.scores[0]:.4f}", "-"))
+            rows.append((printable(file), NONE, f"{_best(answer):.4f}", "-"))
             continue
         best = zip(answer.classes, answer.scores, strict=True)
         rows += [

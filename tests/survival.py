@@ -25,7 +25,9 @@ ROOT = Path(__file__).resolve().parent.parent
 _EPOCH = re.compile(r"^\[(.+)\] epoch (\d+)/(\d+): .+ images/s$")
 _ON = re.compile(r"^\[(.+)\] goes on after (?:epoch (\d+)|\d+ batches)")
 _STEP = re.compile(r"^generation \d+ is there$")
-_CHOSEN = re.compile(r"^chosen for ")
+_CHOSEN = re.compile(
+    r"^(chosen for|data digits:|--class_batches leaves|augment=none) "
+)
 # It tidies up after a parent of workers that was killed.
 _PYTHON = re.compile(r".*resource_tracker|  warnings\.warn\('resource_tracker")
 
