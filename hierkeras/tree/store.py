@@ -253,6 +253,7 @@ class Store:
                 self.serving,
             ):
                 atomic.remove_debris(folder)
+            self._remove_stale_checkpoints()
             yield
         finally:
             # On a disk that fails, it is the first error that counts.
@@ -263,6 +264,16 @@ class Store:
                 ):
                     self.root.rmtree()
             lock.release()
+
+    def _remove_stale_checkpoints(self) -> None:
+        """Removes those of finished jobs, whose process was killed just then.
+
+        A second kill as the generation was published has left them there.
+        """
+        if self.checkpoints.exists():
+            for path in self.checkpoints.iterdir():
+                if self.has_job(path.stem):
+                    path.unlink(missing_ok=True)
 
     def _lock_file(self) -> str:
         root = os.fspath(self.root)

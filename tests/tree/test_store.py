@@ -162,6 +162,19 @@ def test_a_killed_process_leaves_the_lock_free_and_its_debris_is_removed(store):
     assert not (store.root / "LOCK.holder").exists()
 
 
+def test_the_checkpoint_of_a_finished_job_goes_and_others_stay(store):
+    done, begun = "0" * 16, "1" * 16
+    store.checkpoints.mkdir(parents=True)
+    for job in (done, begun):
+        store.checkpoint(job).write_bytes(b"epoch 1")
+    with store.new_job(done) as folder:
+        (folder / "job.json").write_text("{}")
+
+    with store.lock():
+        left = [path.stem for path in store.checkpoints.iterdir()]
+    assert left == [begun]
+
+
 def test_a_failure_under_the_lock_frees_it(store):
     with pytest.raises(KeyError), store.lock():
         raise KeyError
