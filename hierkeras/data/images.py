@@ -32,7 +32,7 @@ _DECODE_BATCH: Final = 256
 # Encoded photos that are in memory at once, some 5 MB each.
 _RARE_BATCH: Final = 32
 # A plain image is decoded by a graph that is small, so quick to begin with.
-_UNKNOWN, _PLAIN, _RARE, _UNREADABLE = range(4)
+_UNKNOWN, _UPRIGHT, _PLAIN, _RARE, _UNREADABLE = range(5)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -286,9 +286,13 @@ class Images:
 
     def _decoder(self, indices: Indices) -> Callable[[tf.Tensor], tf.Tensor]:
         """What decodes some examples that can be decoded."""
-        if (self._state[indices] == _PLAIN).all():
-            return lambda image: anything.checked_plain(
-                image, self.image_size, self._pixels
+        least_plain = self._state[indices].max()
+        if least_plain <= _PLAIN:
+            return lambda image: anything.decode_again(
+                image,
+                self.image_size,
+                self._pixels,
+                is_upright=least_plain == _UPRIGHT,
             )
         return self._decode
 
@@ -356,14 +360,16 @@ class Images:
             .ignore_errors()
             .batch(_DECODE_BATCH)
         )
-        for indices, batch, notes, is_plain in pipeline.deterministic(dataset):
-            rows = np.flatnonzero(is_plain)
-            if rows.size == len(is_plain):
-                self._take(indices.numpy(), batch, _PLAIN, kept)
-            elif rows.size:
-                plain = tf.gather(batch, rows)
-                self._take(indices.numpy()[rows], plain, _PLAIN, kept)
-            self._note(indices.numpy(), notes.numpy())
+        for indices, batch, *said in pipeline.deterministic(dataset):
+            rows = indices.numpy()
+            notes, is_plain, is_upright = (told.numpy() for told in said)
+            self._note(rows, notes)
+            if not is_plain.all():
+                batch = tf.boolean_mask(batch, is_plain)
+                rows, is_upright = rows[is_plain], is_upright[is_plain]
+            if rows.size:
+                state = np.where(is_upright, _UPRIGHT, _PLAIN)
+                self._take(rows, batch, state, kept)
 
     def _decode_rare(self, rest: Indices, kept: _Kept | None) -> None:
         """Decodes sorted examples that are not plain, and notes the bad.
@@ -420,7 +426,7 @@ class Images:
         self,
         indices: Indices,
         batch: tf.Tensor,
-        state: int,
+        state: int | npt.NDArray[np.int_],
         kept: _Kept | None,
     ) -> None:
         """Notes that examples can be decoded, and keeps their images."""

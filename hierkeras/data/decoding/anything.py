@@ -9,11 +9,11 @@ from typing import Final, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from hierkeras.data.decoding import graph, library, problems, reading
+from hierkeras.data.decoding import graph, library, plain, problems, reading
 from hierkeras.data.decoding.graph import Decoded
 from hierkeras.data.decoding.pixels import Pixels
 from hierkeras.data.decoding.squares import to_square
-from hierkeras.data.decoding.tracing import as_written
+from hierkeras.data.decoding.tracing import as_written, kept_apart
 
 _PROFILES: Final = (b"ICC_PROFILE\0", b"iCCP", b"ICCP")
 _FULL_DEPTH: Final = 16
@@ -31,9 +31,19 @@ def decode_and_resize(
     if image.dtype != tf.string:
         square = graph.decode_and_resize(image, image_size, pixels)
         return square, tf.constant("")
-    decoded = graph.decode(image, pixels, _others(pixels))
-    shown = graph.checked(decoded, pixels)
-    return to_square(shown, image_size, pixels), _note(image, decoded)
+    square, problem, _ = plain.square(image, image_size, pixels)
+
+    def other() -> tuple[tf.Tensor, tf.Tensor]:
+        decoded = _decode(image, pixels)
+        shown = graph.checked(decoded, pixels)
+        return to_square(shown, image_size, pixels), _note(image, decoded)
+
+    square, note = tf.cond(
+        tf.equal(problem, problems.FINE),
+        lambda: (square, _note_of_plain(image)),
+        other,
+    )
+    return square, note
 
 
 class Plain(NamedTuple):
@@ -43,56 +53,52 @@ class Plain(NamedTuple):
         square: uint8 of shape [image_size, image_size, 3].
         note: what may surprise in it, scalar string, mostly empty.
         is_plain: scalar bool; if not, the square means nothing.
+        is_upright: scalar bool, for `decode_again`.
     """
 
     square: tf.Tensor
     note: tf.Tensor
     is_plain: tf.Tensor
+    is_upright: tf.Tensor
 
 
 @as_written
 def decode_plain(image: tf.Tensor, image_size: int, pixels: Pixels) -> Plain:
-    """As `decode_and_resize`, of plain JPEGs, PNGs and arrays only.
-
-    What decodes all else is so large that it takes TensorFlow half a second
-    to begin with; most data sets need none of it.
-    """
+    """As `decode_and_resize`, of plain JPEGs, PNGs and arrays only."""
     if image.dtype != tf.string:
         square = graph.decode_and_resize(image, image_size, pixels)
-        return Plain(square, tf.constant(""), tf.constant(True))
-    is_plain = graph.is_plain(image, pixels)
-
-    def shown() -> tuple[tf.Tensor, tf.Tensor]:
-        decoded = graph.decode_plain(image)
-        square = to_square(decoded.image, image_size, pixels)
-        return square, _note(image, decoded)
-
-    def nothing() -> tuple[tf.Tensor, tf.Tensor]:
-        black = tf.zeros([image_size, image_size, 3], tf.uint8)
-        return black, tf.constant("")
-
-    square, note = tf.cond(is_plain, shown, nothing)
-    return Plain(square, note, is_plain)
+        true = tf.constant(True)
+        return Plain(square, tf.constant(""), true, true)
+    square, problem, is_upright = plain.square(image, image_size, pixels)
+    is_plain = tf.equal(problem, problems.FINE)
+    return Plain(square, _note_of_plain(image), is_plain, is_upright)
 
 
 @as_written
-def checked_plain(
-    image: tf.Tensor, image_size: int, pixels: Pixels
+def decode_again(
+    image: tf.Tensor, image_size: int, pixels: Pixels, *, is_upright: bool
 ) -> tf.Tensor:
-    """The square of an image that was plain when it was looked at.
+    """The square of what was plain when it was looked at.
+
+    Args:
+        image: as of `decode_and_resize`.
+        image_size: side of the square in pixels.
+        pixels: how.
+        is_upright: whether it was upright, too.
 
     Raises:
         InvalidArgumentError: When run, if it is no longer.
     """
     if image.dtype != tf.string:
         return graph.decode_and_resize(image, image_size, pixels)
+    if is_upright:
+        return plain.upright_square(image, image_size, pixels)
+    square, problem, _ = plain.square(image, image_size, pixels)
     fine = tf.debugging.Assert(
-        graph.is_plain(image, pixels),
-        [graph.REFUSED, "is another one than it was"],
+        tf.equal(problem, problems.FINE), [plain.REFUSED, plain.IS_ANOTHER]
     )
     with tf.control_dependencies([fine]):
-        encoded = tf.identity(image)
-    return to_square(graph.decode_plain(encoded).image, image_size, pixels)
+        return tf.identity(square)
 
 
 def decode_now(
@@ -111,7 +117,7 @@ def decode_now(
     """
     if image.dtype != tf.string:
         return graph.decode_and_resize(image, image_size, pixels), ""
-    decoded, content = graph.rare(image, pixels), image.numpy()
+    decoded, content = graph.decode(image, pixels), image.numpy()
     problem = int(decoded.problem)
     if problem in problems.BY_LIBRARY:
         shown = tf.constant(library.decode(content, pixels))
@@ -142,14 +148,35 @@ def _note(encoded: tf.Tensor, decoded: Decoded) -> tf.Tensor:
             tf.numpy_function(in_words, given, tf.string), []
         )
 
-    has_profile = [reading.contains(encoded, word) for word in _PROFILES]
-    surprises = tf.stack([*has_profile, decoded.problem < 0, decoded.bits > 0])
+    surprises = tf.stack(
+        [_has_profile(encoded), decoded.problem < 0, decoded.bits > 0]
+    )
     return tf.cond(tf.reduce_any(surprises), noted, lambda: "")
 
 
+def _note_of_plain(encoded: tf.Tensor) -> tf.Tensor:
+    return tf.cond(_has_profile(encoded), lambda: _noted()(encoded), lambda: "")
+
+
 @functools.cache
-def _others(pixels: Pixels) -> Callable[[tf.Tensor], Decoded]:
-    """As `graph.rare`, and by the library what that refuses by name.
+def _noted() -> Callable[[tf.Tensor], tf.Tensor]:
+    def in_words(encoded: bytes) -> bytes:
+        return _in_words(encoded, problems.FINE, 0).encode()
+
+    def noted(encoded: tf.Tensor) -> tf.Tensor:
+        words = tf.numpy_function(in_words, [encoded], tf.string)
+        return tf.ensure_shape(words, [])
+
+    return kept_apart(noted, tf.string)
+
+
+def _has_profile(encoded: tf.Tensor) -> tf.Tensor:
+    """Whether one may be in it, scalar bool."""
+    return tf.reduce_any([reading.contains(encoded, w) for w in _PROFILES])
+
+
+def _decode(encoded: tf.Tensor, pixels: Pixels) -> Decoded:
+    """As `graph.decode`, and by the library what that refuses by name.
 
     Of such an image the problem is told as its negative.
     """
@@ -165,23 +192,20 @@ def _others(pixels: Pixels) -> Callable[[tf.Tensor], Decoded]:
             by_library, [encoded], [tf.uint8, tf.string]
         )
         fine = tf.debugging.Assert(
-            tf.equal(reason, ""), [graph.REFUSED, reason]
+            tf.equal(reason, ""), [plain.REFUSED, reason]
         )
         with tf.control_dependencies([fine]):
             image = tf.ensure_shape(image, [None, None, 3])
         return Decoded(image, -problem, tf.constant(0))
 
-    def decode_it(encoded: tf.Tensor) -> Decoded:
-        result = graph.rare(encoded, pixels)
-        is_known = tf.reduce_any(
-            result.problem == tf.constant(list(problems.BY_LIBRARY))
+    result = graph.decode(encoded, pixels)
+    is_known = tf.reduce_any(
+        result.problem == tf.constant(list(problems.BY_LIBRARY))
+    )
+    return Decoded(
+        *tf.cond(
+            is_known,
+            lambda: decoded(encoded, result.problem),
+            lambda: result,
         )
-        return Decoded(
-            *tf.cond(
-                is_known,
-                lambda: decoded(encoded, result.problem),
-                lambda: result,
-            )
-        )
-
-    return decode_it
+    )

@@ -19,6 +19,7 @@ from hierkeras.data.decoding import (
     gif,
     jpeg,
     orientation,
+    plain,
     png,
     problems,
     reading,
@@ -27,13 +28,12 @@ from hierkeras.data.decoding import (
 from hierkeras.data.decoding.pixels import DEFAULT, Pixels
 from hierkeras.data.decoding.reading import Read
 from hierkeras.data.decoding.squares import to_square
-from hierkeras.data.decoding.tracing import as_written
+from hierkeras.data.decoding.tracing import as_written, kept_apart
 
 # Formats that are decoded, by what they begin with (a dot: any byte), then
 # those that are refused by name.
-_JPEG: Final = b"\xff\xd8\xff"
 _DECODED: Final = (
-    _JPEG,
+    jpeg.BEGINNING,
     png.BEGINNING,
     bmp.BEGINNING,
     gif.BEGINNING,
@@ -63,8 +63,6 @@ _REFUSED: Final = (
     (b"8BPS", "PSD"),
 )
 _HEAD: Final = 16
-# What an error begins with that says of an image why it is not decoded.
-REFUSED: Final = "an image cannot be decoded; it"
 
 
 class Decoded(NamedTuple):
@@ -81,87 +79,6 @@ class Decoded(NamedTuple):
     image: tf.Tensor
     problem: tf.Tensor
     bits: tf.Tensor
-
-
-@as_written
-def decode(
-    encoded: tf.Tensor,
-    pixels: Pixels,
-    others: Callable[[tf.Tensor], Decoded] | None = None,
-) -> Decoded:
-    """Decodes an image.
-
-    Args:
-        encoded: scalar string.
-        pixels: what shows through where it is transparent, and how large it
-            may be.
-        others: what decodes all but plain JPEGs; None: `rare`.
-
-    Raises:
-        OpError: When run, if it is damaged.
-    """
-    # What is rare is a function of its own: its operations would be looked
-    # at, though not run, for every JPEG.
-    plain = is_plain(encoded, pixels)
-    result = Decoded(
-        *tf.cond(
-            plain,
-            lambda: decode_plain(encoded),
-            lambda: others(encoded) if others else rare(encoded, pixels),
-        )
-    )
-    result.image.set_shape([None, None, 3])
-    return result
-
-
-@as_written
-def is_plain(encoded: tf.Tensor, pixels: Pixels) -> tf.Tensor:
-    """Whether it is a JPEG or PNG that only has to be decoded; scalar bool.
-
-    Args:
-        encoded: scalar string.
-        pixels: how large it may be.
-
-    Raises:
-        OpError: When run, if it is a damaged JPEG.
-    """
-
-    def of_jpeg() -> tf.Tensor:
-        shape = tf.io.extract_jpeg_shape(encoded)
-        return jpeg.is_plain(encoded, shape) & (
-            _product(shape) <= pixels.max_pixels
-        )
-
-    def of_png() -> tf.Tensor:
-        return png.is_plain(encoded) & (
-            png.pixels(encoded) <= pixels.max_pixels
-        )
-
-    return tf.cond(
-        _begins(encoded, _JPEG),
-        of_jpeg,
-        lambda: tf.cond(_begins(encoded, png.BEGINNING), of_png, lambda: False),
-    )
-
-
-@as_written
-def decode_plain(encoded: tf.Tensor) -> Decoded:
-    """Decodes a JPEG or PNG that is plain; see `is_plain`."""
-    image = tf.cond(
-        _begins(encoded, _JPEG),
-        lambda: tf.io.decode_jpeg(encoded, channels=3),
-        lambda: tf.io.decode_png(encoded, channels=3),
-    )
-    image.set_shape([None, None, 3])
-    return _fine(image)
-
-
-def _begins(encoded: tf.Tensor, beginning: bytes) -> tf.Tensor:
-    return tf.equal(tf.strings.substr(encoded, 0, len(beginning)), beginning)
-
-
-def _product(shape: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_prod(tf.cast(shape[:2], tf.float64))
 
 
 @as_written
@@ -187,12 +104,22 @@ def decode_and_resize(
         InvalidArgumentError: When run, if it cannot be decoded.
     """
     if image.dtype == tf.string:
-        image = checked(decode(image, pixels), pixels)
-    elif image.shape[-1] == 1:
+        return _square(image, image_size, pixels)
+    if image.shape[-1] == 1:
         image = tf.image.grayscale_to_rgb(image)
     elif image.shape[-1] == 4:
         image = blending.over(image, pixels.level)
     return to_square(image, image_size, pixels)
+
+
+def _square(encoded: tf.Tensor, image_size: int, pixels: Pixels) -> tf.Tensor:
+    square, problem, _ = plain.square(encoded, image_size, pixels)
+
+    def other() -> tf.Tensor:
+        shown = checked(decode(encoded, pixels), pixels)
+        return to_square(shown, image_size, pixels)
+
+    return tf.cond(tf.equal(problem, problems.FINE), lambda: square, other)
 
 
 @as_written
@@ -209,14 +136,10 @@ def checked(decoded: Decoded, pixels: Pixels) -> tf.Tensor:
     reasons = tf.constant(problems.reasons(pixels))
     fine = tf.debugging.Assert(
         decoded.problem <= problems.FINE,
-        [REFUSED, tf.gather(reasons, tf.maximum(decoded.problem, 0))],
+        [plain.REFUSED, tf.gather(reasons, tf.maximum(decoded.problem, 0))],
     )
     with tf.control_dependencies([fine]):
         return tf.identity(decoded.image)
-
-
-def _fine(image: tf.Tensor) -> Decoded:
-    return Decoded(image, tf.constant(problems.FINE), tf.constant(0))
 
 
 def _bad(problem: tf.Tensor | int) -> Decoded:
@@ -225,19 +148,25 @@ def _bad(problem: tf.Tensor | int) -> Decoded:
 
 
 @as_written
-def rare(encoded: tf.Tensor, pixels: Pixels) -> Decoded:
-    """Decodes everything, plain JPEG too, if not as fast.
+def decode(encoded: tf.Tensor, pixels: Pixels) -> Decoded:
+    """Decodes an image; a plain one too, if not as fast as `plain` does.
 
     Args:
         encoded: scalar string.
-        pixels: as of `decode`.
+        pixels: what shows through where it is transparent, and how large it
+            may be.
+
+    Raises:
+        OpError: When run, if it is damaged.
     """
     limit = tf.constant(pixels.max_pixels, tf.float64)
-    return Decoded(*_rare()(encoded, tf.constant(pixels.level), limit))
+    result = Decoded(*_decode()(encoded, tf.constant(pixels.level), limit))
+    result.image.set_shape([None, None, 3])
+    return result
 
 
 @functools.cache
-def _rare() -> Callable[..., Decoded]:
+def _decode() -> Callable[..., Decoded]:
     """Traced once in a process, which takes a second."""
 
     def decode_it(
@@ -249,7 +178,7 @@ def _rare() -> Callable[..., Decoded]:
         kind = tf.where(number < last, tf.gather(kinds, number % last), _OTHER)
         branches: dict[int, Callable[[], tuple[Any, ...]]] = {
             _JPEG_KIND: lambda: _if_it_fits(
-                _product(tf.io.extract_jpeg_shape(encoded)),
+                jpeg.pixels(tf.io.extract_jpeg_shape(encoded)),
                 limit,
                 lambda: jpeg.decode_unusual(encoded),
             ),
@@ -271,14 +200,7 @@ def _rare() -> Callable[..., Decoded]:
         problem = tf.where(read.too_many, problems.TOO_MANY_PARTS, problem)
         return Decoded(image, problem, read.bits)
 
-    scalars = (tf.string, tf.int32, tf.float64)
-    traced: Callable[..., Decoded] = tf.function(
-        decode_it,
-        autograph=False,
-        input_signature=[tf.TensorSpec([], dtype) for dtype in scalars],
-        experimental_attributes={"_noinline": True},
-    )
-    return traced
+    return kept_apart(decode_it, tf.string, tf.int32, tf.float64)
 
 
 def _number(head: tf.Tensor) -> tf.Tensor:

@@ -11,9 +11,10 @@ from typing import Final, NamedTuple
 
 import tensorflow as tf
 
-from hierkeras.data.decoding import reading
+from hierkeras.data.decoding import orientation, reading
 from hierkeras.data.decoding.reading import Read
 
+BEGINNING: Final = b"\xff\xd8\xff"
 _SCAN, _END = 0xDA, 0xD9
 _EXIF: Final = b"\xff\xe1..Exif\0\0"
 _ADOBE: Final = b"\xff\xee..Adobe"
@@ -37,15 +38,55 @@ class Told(NamedTuple):
     too_many: tf.Tensor
 
 
-def is_plain(encoded: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
-    """Whether decoding is all that is to be done; quickly.
+def is_usual(encoded: tf.Tensor, max_pixels: int) -> tf.Tensor:
+    """Whether it has fewer than four colours and no more pixels, scalar bool.
 
     Args:
         encoded: scalar string.
+        max_pixels: how many it may have.
+
+    Raises:
+        OpError: When run, if it is damaged.
+    """
+    shape = tf.io.extract_jpeg_shape(encoded)
+    return (shape[2] < 4) & (pixels(shape) <= max_pixels)
+
+
+def pixels(shape: tf.Tensor) -> tf.Tensor:
+    """How many an image promises, float64 scalar.
+
+    Args:
         shape: int32 of shape [3], as `tf.io.extract_jpeg_shape` gives it.
     """
-    has_exif = reading.contains(encoded, b"Exif\0\0")
-    return (shape[2] < 4) & tf.logical_not(has_exif)
+    return tf.reduce_prod(tf.cast(shape[:2], tf.float64))
+
+
+def has_exif(encoded: tf.Tensor) -> tf.Tensor:
+    """Whether EXIF may be in it, scalar bool; quickly.
+
+    Args:
+        encoded: scalar string.
+    """
+    return reading.contains(encoded, b"Exif\0\0")
+
+
+def orientation_of(encoded: tf.Tensor) -> tf.Tensor:
+    """Which way up it is.
+
+    Args:
+        encoded: scalar string.
+
+    Returns:
+        int32 scalar in 1..8, as EXIF numbers them; 0: the search was given
+        up.
+    """
+    told = _told(encoded, to_the_end=False)
+    found = tf.cond(
+        told.exif >= 0,
+        lambda: orientation.of_exif(encoded, told.exif),
+        lambda: orientation.UPRIGHT,
+    )
+    return tf.where(told.too_many, 0, found)
 
 
 def decode_unusual(encoded: tf.Tensor) -> Read:
@@ -54,7 +95,7 @@ def decode_unusual(encoded: tf.Tensor) -> Read:
     Args:
         encoded: scalar string.
     """
-    told = _told(encoded)
+    told = _told(encoded, to_the_end=True)
     colours = tf.io.extract_jpeg_shape(encoded)[2]
     inserted = tf.where(
         tf.equal(colours, 4) & tf.logical_not(told.adobe), _ADOBE_SEGMENT, b""
@@ -70,13 +111,15 @@ def decode_unusual(encoded: tf.Tensor) -> Read:
     return Read(image, told.exif, told.too_many, tf.constant(0))
 
 
-def _told(encoded: tf.Tensor) -> Told:
+def _told(encoded: tf.Tensor, *, to_the_end: bool) -> Told:
+    """Goes from segment to segment, to the first of EXIF or to the end."""
     end = tf.strings.length(encoded)
 
     def goes_on(
-        place: tf.Tensor, _: tf.Tensor, __: tf.Tensor, turn: tf.Tensor
+        place: tf.Tensor, exif: tf.Tensor, _: tf.Tensor, turn: tf.Tensor
     ) -> tf.Tensor:
-        return (place < end) & (turn < reading.MOST_PARTS)
+        more = (place < end) & (turn < reading.MOST_PARTS)
+        return more if to_the_end else more & (exif < 0)
 
     def visit(
         place: tf.Tensor, exif: tf.Tensor, adobe: tf.Tensor, turn: tf.Tensor

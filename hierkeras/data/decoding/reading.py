@@ -33,6 +33,11 @@ def part(encoded: tf.Tensor, place: tf.Tensor, length: int) -> tf.Tensor:
     return head(tf.strings.substr(encoded, place, length), length)
 
 
+def begins(encoded: tf.Tensor, words: bytes) -> tf.Tensor:
+    """Whether it begins with some bytes, scalar bool."""
+    return tf.equal(tf.strings.substr(encoded, 0, len(words)), words)
+
+
 def contains(encoded: tf.Tensor, words: bytes) -> tf.Tensor:
     """Whether some bytes stand anywhere, scalar bool.
 

@@ -2,14 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeAlias
 
 import tensorflow as tf
 
+from hierkeras.data.decoding import orientation as orientation_lib
 from hierkeras.data.decoding.pixels import Pixels
 from hierkeras.data.decoding.tracing import as_written
 
 _CHANNELS: Final = 3
+# Rows and columns: 1 if they are seen in reverse.
+_Flipped: TypeAlias = tf.Tensor | tuple[int, int]
+_NOT_FLIPPED: Final = (0, 0)
+
+
+@as_written
+def to_upright_square(
+    image: tf.Tensor, orientation: tf.Tensor, image_size: int, pixels: Pixels
+) -> tf.Tensor:
+    """As `to_square` of the image turned; the square is turned, which is less.
+
+    Where an odd number of pixels is cut off or added, it is so on the sides
+    where it would be of the image turned.
+
+    Args:
+        image: uint8 of shape [height, width, 3].
+        orientation: int32 scalar in 1..8, how it is to be turned.
+        image_size: side of the result in pixels.
+        pixels: how.
+
+    Returns:
+        uint8 tensor of shape [image_size, image_size, 3].
+    """
+    flipped = tf.cast(orientation_lib.reversed_axes(orientation), tf.int32)
+    if pixels.resize == "pad":
+        square = _padded(image, image_size, pixels.level, flipped)
+    else:
+        if pixels.resize == "crop":
+            image = _central(image, flipped)
+        square = _resized(image, image_size)
+    turned = orientation_lib.turned(square, orientation)
+    return tf.ensure_shape(turned, [image_size, image_size, _CHANNELS])
 
 
 @as_written
@@ -32,9 +65,9 @@ def to_square(images: tf.Tensor, image_size: int, pixels: Pixels) -> tf.Tensor:
     if pixels.resize == "pad":
         if static == [image_size, image_size]:
             return images
-        return _padded(images, image_size, pixels.level)
+        return _padded(images, image_size, pixels.level, _NOT_FLIPPED)
     if pixels.resize == "crop":
-        images = _central(images)
+        images = _central(images, _NOT_FLIPPED)
         static = static if None in static else [min(static)] * 2
     if None in static:
         return _resized(images, image_size)
@@ -43,10 +76,11 @@ def to_square(images: tf.Tensor, image_size: int, pixels: Pixels) -> tf.Tensor:
     return images if same else _scaled(images, [image_size, image_size])
 
 
-def _central(images: tf.Tensor) -> tf.Tensor:
+def _central(images: tf.Tensor, flipped: _Flipped) -> tf.Tensor:
     height, width = tf.unstack(tf.shape(images)[-3:-1])
     side = tf.minimum(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
+    top = (height - side + flipped[0]) // 2
+    left = (width - side + flipped[1]) // 2
     return images[..., top : top + side, left : left + side, :]
 
 
@@ -63,12 +97,14 @@ def _resized(images: tf.Tensor, image_size: int) -> tf.Tensor:
     )
 
 
-def _padded(images: tf.Tensor, image_size: int, level: int) -> tf.Tensor:
+def _padded(
+    images: tf.Tensor, image_size: int, level: int, flipped: _Flipped
+) -> tf.Tensor:
     sides = tf.shape(images)[-3:-1]
     longest = tf.reduce_max(sides)
     # To the nearest; a line of a pixel stays one.
     scaled = tf.maximum((2 * sides * image_size + longest) // (2 * longest), 1)
-    before = (image_size - scaled) // 2
+    before = (image_size - scaled + flipped) // 2
     around = tf.stack([before, image_size - scaled - before], axis=1)
     none = tf.zeros([1, 2], tf.int32)
     batch = [none] * (len(images.shape) - 3)

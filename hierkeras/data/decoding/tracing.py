@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import tensorflow as tf
 
@@ -17,3 +17,20 @@ def as_written(function: _Function) -> _Function:
     """
     converted = tf.autograph.experimental.do_not_convert(function)
     return cast(_Function, converted)
+
+
+def kept_apart(
+    function: Callable[..., Any], *dtypes: tf.DType
+) -> Callable[..., Any]:
+    """A graph function of scalars that is not made a part of its callers.
+
+    The operations of a branch that is not taken are looked at, each, for
+    every image; a function that is not called is one.
+    """
+    traced: Callable[..., Any] = tf.function(
+        function,
+        autograph=False,
+        input_signature=[tf.TensorSpec([], dtype) for dtype in dtypes],
+        experimental_attributes={"_noinline": True},
+    )
+    return traced

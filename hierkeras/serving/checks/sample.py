@@ -120,7 +120,7 @@ def _files(
             break
         content = image.numpy()
         kind = formats.kind_of(content[: formats.HEAD_BYTES])
-        if problem := int(graph.rare(image, pixels).problem):
+        if problem := int(graph.decode(image, pixels).problem):
             key = str(context.catalogue.keys[rows[place]])
             refused.setdefault(reasons[problem], []).append(key)
         elif len(content) <= left or kind not in kinds:

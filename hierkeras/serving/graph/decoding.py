@@ -1,7 +1,7 @@
 """From encoded images to pixels, in the graph, row by row.
 
 A request holds images of strangers. Each row is decoded by itself, so that
-one that cannot be decoded is known by its number. Plain JPEGs go first: what
+one that cannot be decoded is known by its number. Plain images go first: what
 decodes all else is large, and costs a request that needs none of it nothing.
 """
 
@@ -13,12 +13,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from hierkeras.data.decoding import graph, problems
+from hierkeras.data.decoding import graph, plain, problems
 from hierkeras.data.decoding.pixels import Pixels
 from hierkeras.data.decoding.squares import to_square
-
-# Of a row that is no plain JPEG, until it is looked at again.
-_LATER = -1
 
 
 class Decoded(NamedTuple):
@@ -42,20 +39,11 @@ def decode_rows(encoded: tf.Tensor, image_size: int, pixels: Pixels) -> Decoded:
         pixels: How images become squares of that size.
     """
 
-    def plain(row: tf.Tensor, image: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        def decoded() -> tuple[tf.Tensor, tf.Tensor]:
-            shown = graph.decode_plain(image).image
-            shown.set_shape([None, None, 3])
-            return to_square(shown, image_size, pixels), problems.FINE
+    def first(row: tf.Tensor, image: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return row, *plain.square(image, image_size, pixels)[:2]
 
-        def later() -> tuple[tf.Tensor, tf.Tensor]:
-            return _black(image_size), _LATER
-
-        return row, *tf.cond(graph.is_plain(image, pixels), decoded, later)
-
-    def rare(row: tf.Tensor, image: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        shown = graph.rare(image, pixels)
-        shown.image.set_shape([None, None, 3])
+    def other(row: tf.Tensor, image: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        shown = graph.decode(image, pixels)
         square = tf.cond(
             tf.equal(shown.problem, problems.FINE),
             lambda: to_square(shown.image, image_size, pixels),
@@ -63,21 +51,21 @@ def decode_rows(encoded: tf.Tensor, image_size: int, pixels: Pixels) -> Decoded:
         )
         return row, square, shown.problem
 
-    first = _decoded(encoded, plain, image_size, in_threads=False)
-    rows = tf.where(tf.equal(first.problems, _LATER))
+    found = _decoded(encoded, first, image_size, in_threads=False)
+    rows = tf.where(tf.equal(found.problems, problems.NOT_PLAIN))
 
     def again() -> Decoded:
         others = tf.gather_nd(encoded, rows)
         # Large, so that one of it is enough.
-        second = _decoded(others, rare, image_size, in_threads=True)
+        second = _decoded(others, other, image_size, in_threads=True)
         scattered = map(
             lambda before, now: tf.tensor_scatter_nd_update(before, rows, now),
-            first,
+            found,
             second,
         )
         return Decoded(*scattered)
 
-    return Decoded(*tf.cond(tf.size(rows) > 0, again, lambda: first))
+    return Decoded(*tf.cond(tf.size(rows) > 0, again, lambda: found))
 
 
 def _decoded(

@@ -33,7 +33,7 @@ def in_graph(encoded):
 
 
 def for_training(encoded):
-    result = graph.decode(encoded, PIXELS, anything._others(PIXELS))
+    result = anything._decode(encoded, PIXELS)
     return result.image, result.problem
 
 
