@@ -29,6 +29,9 @@ _DATA_TYPES = {1: np.float32, 3: np.int32, 4: np.uint8, 9: np.int64}
 _STRING = 7
 _TSTRING_BYTES = 24
 _TAG = b"serve"
+# ConfigProto.graph_options.rewrite_options.disable_meta_optimizer = true, by
+# the numbers of tensorflow/core/protobuf/{config,rewriter_config}.proto.
+_AS_WRITTEN = bytes([10 << 3 | 2, 5, 10 << 3 | 2, 3, 0x98, 0x01, 1])
 
 
 class CApiError(RuntimeError):
@@ -40,16 +43,23 @@ class SavedModel:
 
     Args:
         path: Its folder.
+        optimized: Whether TensorFlow rewrites the graph, as TensorFlow
+            Serving has it; that takes seconds before the first answer.
 
     Raises:
         CApiError: If it cannot be loaded.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, optimized: bool = True) -> None:
         self._library = library = _library()
         self._graph = library.TF_NewGraph()
         self._status = library.TF_NewStatus()
         options = library.TF_NewSessionOptions()
+        if not optimized:
+            library.TF_SetConfig(
+                options, _AS_WRITTEN, len(_AS_WRITTEN), self._status
+            )
+            self._check()
         meta_graph = library.TF_NewBuffer()
         tags = (ctypes.c_char_p * 1)(_TAG)
         self._session = library.TF_LoadSessionFromSavedModel(
@@ -142,6 +152,7 @@ _PROTOTYPES: dict[str, tuple[Any, ...]] = {
     "TF_NewStatus": (_POINTER,),
     "TF_GetCode": (_INT, _POINTER),
     "TF_Message": (_TEXT, _POINTER),
+    "TF_SetConfig": (None, _POINTER, _TEXT, _SIZE, _POINTER),
     "TF_NewSessionOptions": (_POINTER,),
     "TF_DeleteSessionOptions": (None, _POINTER),
     "TF_NewBuffer": (ctypes.POINTER(_Buffer),),

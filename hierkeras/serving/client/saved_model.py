@@ -45,7 +45,8 @@ class LocalModel:
                 "version, e.g. runs/digits/serving/2"
             )
         try:
-            self._model = c_api.SavedModel(path)
+            # A few images wait longer for a faster graph than it saves them.
+            self._model = c_api.SavedModel(path, optimized=False)
         except c_api.CApiError as error:
             raise UserError(f"{path} cannot be loaded: {error}") from None
         meta_graph = _meta_graph_type().FromString(self._model.meta_graph)
