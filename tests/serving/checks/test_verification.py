@@ -40,8 +40,12 @@ def sample(deep_tree):
 
 
 def test_a_faithful_one_passes(folder, sample):
-    verified = verification.verify(folder, sample, 1e-4)
+    with_file = dataclasses.replace(
+        sample, files={3: sample.encoded[3]}, refused={"x": []}
+    )
+    verified = verification.verify(folder, with_file, 1e-4)
     assert verified.images == 64
+    assert verified.files == 1 and verified.refused == {"x": []}
     ordered = np.sort(sample.probabilities, axis=1)
     assert verified.compared == (ordered[:, -1] - ordered[:, -2] > 2e-4).sum()
     assert 0 < verified.score_difference < 1e-5
@@ -49,11 +53,7 @@ def test_a_faithful_one_passes(folder, sample):
 
 
 def test_a_file_that_is_decoded_otherwise_is_found(folder, sample):
-    encoded = sample.encoded
-    same = dataclasses.replace(sample, files={3: encoded[3]}, refused={"x": []})
-    verified = verification.verify(folder, same, 1e-4)
-    assert verified.files == 1 and verified.refused == {"x": []}
-    probabilities = sample.probabilities
+    encoded, probabilities = sample.encoded, sample.probabilities
     other = np.abs(probabilities - probabilities[3]).max(axis=1).argmax()
     wrong = dataclasses.replace(sample, files={3: encoded[other]})
     with pytest.raises(verification.Mismatch, match="serving_default"):
