@@ -18,7 +18,8 @@ def resolved(num_images=27_000, is_photos=True, side=64, **changes):
     ("num_images", "side", "image_size"),
     [
         (60, 500, 96),  # few photos: larger ones can be afforded
-        (60_000, 500, 64),
+        (10_000, 500, 96),
+        (10_001, 500, 64),
         (60, 32, 32),
         (60, 30, 24),  # in steps of 8, and not enlarged
         (60, 5, 8),
@@ -40,6 +41,8 @@ def test_a_network_gets_images_that_it_can_take():
     [
         (0, 8, 100),
         (60, 8, 100),
+        (511, 8, 100),
+        (512, 16, 100),  # 32 steps of 16
         (540, 16, 100),  # 20 * sqrt(27000 / 540) is 141
         (3_000, 32, 60),  # 20 * sqrt(9)
         (27_000, 32, 20),
