@@ -2,12 +2,18 @@ import asyncio
 import dataclasses
 
 import keras
+import msgspec
 import numpy as np
 import pytest
 
 from hierkeras.growth.assess import Assessor
 from hierkeras.growth.grower import grower
-from hierkeras.growth.incremental import distribute, grow_tree, incremental
+from hierkeras.growth.incremental import (
+    distribute,
+    grow_tree,
+    incremental,
+    with_exponents,
+)
 from hierkeras.training.spec import Flat, Preview, Refined
 from hierkeras.tree.nodes import Temperatures, Tree
 from hierkeras.tree.routing import Routing
@@ -199,3 +205,28 @@ def test_growing_is_a_function_of_its_arguments(tmp_path):
         assert not any(use.reused for use in ran)
         assert {use.job for use in found} == {use.job for use in ran}
         assert all(use.reused for use in found)
+
+
+def test_an_exponent_is_chosen_for_the_branches_that_are_named():
+    class Assessor:
+        """Notes whom it is asked about."""
+
+        def __init__(self):
+            self.asked = []
+
+        def with_exponent(self, branch):
+            self.asked.append(branch.name)
+            return msgspec.structs.replace(branch, fusion_exponent=0.5)
+
+    growing, tree, _ = grown_before()
+    assessor = Assessor()
+    growing = dataclasses.replace(growing, assessor=assessor)
+
+    found = with_exponents(tree, {"root.1", "root.2"}, growing)
+
+    assert assessor.asked == ["root.1"]  # root.2 is a leaf
+    assert found.root.fusion_exponent == tree.root.fusion_exponent
+    assert found.root.children[0].fusion_exponent == 0.5
+    both = with_exponents(tree, {"root", "root.1"}, growing)
+    assert assessor.asked[1:] == ["root.1", "root"]  # the lowest one first
+    assert both.root.children[0].fusion_exponent == 0.5
