@@ -21,7 +21,7 @@ from pathlib import Path
 
 from absl import flags
 
-from hierkeras import _format_flag, _main
+from hierkeras import _format_flag, _main, _trust_flag
 from hierkeras._errors import UsageError, UserError
 from hierkeras._float_flag import define_float
 from hierkeras.data.decoding import formats
@@ -76,6 +76,7 @@ _MIN_SCORE = define_float(
 )
 
 flags.adopt_module_key_flags(_format_flag)
+flags.adopt_module_key_flags(_trust_flag)
 
 
 @dataclasses.dataclass
@@ -146,7 +147,7 @@ def _model() -> answers.Model:
         from hierkeras.serving.client.saved_model import LocalModel
 
         with startup.starting():
-            return LocalModel(saved_model)
+            return LocalModel(saved_model, _trust_flag.TRUST.value)
     if importlib.util.find_spec("tensorflow_serving") is None:
         raise UserError(
             "--server needs a package that is not installed; run "
