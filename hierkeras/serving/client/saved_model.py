@@ -13,13 +13,12 @@ import numpy as np
 from hierkeras import _faults
 from hierkeras._errors import UserError
 from hierkeras.serving.checks import c_api
-from hierkeras.serving.client import answers
+from hierkeras.serving.client import answers, outputs
 from hierkeras.serving.trust import graphs
 from hierkeras.serving.trust.messages import message_type
 
 _SIGNATURE = "serving_default"
 _INPUT = "image_bytes"
-_OUTPUTS = ("classes", "scores", "path")
 
 
 class LocalModel:
@@ -51,26 +50,32 @@ class LocalModel:
         )
         signature = meta_graph.signature_def[_SIGNATURE]
         if _INPUT not in signature.inputs or not all(
-            name in signature.outputs for name in _OUTPUTS
+            name in signature.outputs for name in outputs.NAMES
         ):
             raise UserError(
                 f"{path}: signature {_SIGNATURE} does not take {_INPUT} and "
-                f"answer with {', '.join(_OUTPUTS)}; it was not exported by "
-                "hierkeras"
+                f"answer with {', '.join(outputs.NAMES)}; it was not exported "
+                "by hierkeras"
             )
         self._input = signature.inputs[_INPUT].name
-        self._outputs = [signature.outputs[name].name for name in _OUTPUTS]
+        self._outputs = [signature.outputs[name].name for name in outputs.NAMES]
+        self._path = path
 
     def answer(self, images: Sequence[bytes]) -> list[answers.Answer]:
         """See `answers.Model`."""
         encoded = np.empty(len(images), object)
         encoded[:] = images
         try:
-            classes, scores, paths = self._model.run(
-                {self._input: encoded}, self._outputs
-            )
+            arrays = self._model.run({self._input: encoded}, self._outputs)
         except c_api.CApiError as error:
             answers.check_bad_image(str(error))
             told = _faults.sentence(str(error))
             raise UserError(f"the model failed: {told}") from None
-        return answers.to_answers(classes, scores, paths)
+        answered = dict(zip(outputs.NAMES, arrays, strict=True))
+        try:
+            return outputs.to_answers(answered, len(images))
+        except outputs.BadOutput as error:
+            raise UserError(
+                f"{self._path} answers with what no export does: {error}; "
+                "export the tree again"
+            ) from None
