@@ -31,7 +31,10 @@ from hierkeras.serving.trust.messages import message_type
 from hierkeras.tree.names import shown
 
 _FILE = "saved_model.pb"
+_FOLDERS = ("variables", "assets.extra")
 _MAIN_OP = "saved_model_main_op"
+# Most bytes of a message of protocol buffers.
+_MOST_BYTES = 2**31 - 1
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 # By it TensorFlow may call one function in place of another.
 _SWAPPED_BY = "api_implements"
@@ -85,9 +88,12 @@ def _check_files(folder: epath.Path) -> None:
         raise _Found(f"it does without {_FILE}")
     if "://" in os.fspath(folder):
         return  # an object store has nothing else
+    if os.stat(folder / _FILE).st_size > _MOST_BYTES:
+        raise _Found(f"it holds {_FILE} of more than 2 GB")
     loaded = [folder / _FILE]
-    if (variables := folder / "variables").is_dir():
-        loaded += variables.iterdir()
+    for below in (folder / name for name in _FOLDERS):
+        if below.is_dir():
+            loaded += below.iterdir()
     for file in loaded:
         if not stat.S_ISREG(os.stat(file).st_mode):
             raise _Found(f"it holds {shown(file.name)}, no regular file")
@@ -121,6 +127,9 @@ class _MetaGraph:
         self._check_main(restoring | saving)
         for function in self._functions:
             name = function.signature.name
+            if name in operations.RESTORING | operations.SAVING:
+                # A node of that type would call it.
+                raise _Found(f"it holds a function called {name}")
             if name in restoring:
                 allowed = operations.RESTORING
                 _check_restoring(function)

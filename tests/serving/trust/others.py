@@ -234,6 +234,34 @@ def is_told_another_file(graph, places):
 
 
 @edited
+def takes_the_file_after_another(graph, places):
+    """The saver's file only looks like the first argument."""
+    add_constant(graph.graph_def.node, "other", str(places.secret))
+    inputs = node(graph, graph.saver_def.restore_op_name).input
+    inputs[:] = [f"^{inputs[0]}", "other", *inputs[1:]]
+
+
+@edited
+def shadows_the_file(graph, places):
+    """The restoring function has a file of the argument's name."""
+    function = restoring(graph)
+    name = function.signature.input_arg[0].name
+    add_constant(function.node_def, name, str(places.secret))
+
+
+@edited
+def restores_by_a_condition(graph, places):
+    """The restoring function is called with other arguments."""
+    node(graph, graph.saver_def.restore_op_name).op = "If"
+
+
+@edited
+def calls_a_function_by_its_name(graph, places):
+    """A function takes the place of an operation."""
+    graph.graph_def.library.function.add().signature.name = "Abs"
+
+
+@edited
 def has_a_file_of_its_own(graph, places):
     """The saver's file is computed."""
     name = graph.saver_def.filename_tensor_name.partition(":")[0]
@@ -271,6 +299,7 @@ def restores_for_clients(graph, places):
 def saves_when_restored(graph, places):
     """The loader runs what saves in place of what restores."""
     saver = graph.saver_def
+    graph.graph_def.library.function.remove(restoring(graph))
     remove(graph, saver.restore_op_name)
     saver.restore_op_name = saver.save_tensor_name.partition(":")[0]
 
@@ -338,8 +367,10 @@ HOSTILE = {
     "EagerPyFunc": (calls_python,),
     "PrintV2": (prints,),
     "ImmutableConst": (maps_a_file,),
-    "another file": (restores_another_file,),
-    "a file of its own": (is_told_another_file,),
+    "another file": (restores_another_file, shadows_the_file),
+    "a file of its own": (is_told_another_file, takes_the_file_after_another),
+    "saves or restores by an operation If": (restores_by_a_condition,),
+    "function called Abs": (calls_a_function_by_its_name,),
     "computes the name of the file": (has_a_file_of_its_own,),
     "a signature uses the saver's": (
         asks_clients_for_the_file,
@@ -347,7 +378,7 @@ HOSTILE = {
         saves_as_its_main_op,
     ),
     "calls the saver's": (restores_for_clients,),
-    "operation DisableCopyOnRead in": (saves_when_restored,),
+    "in function __inference__traced_save": (saves_when_restored,),
     "uses the saver's": (saves_before_it_restores,),
     "holds assets": (has_assets,),
     "WriteFile in the graph": (hides_in_another_graph,),

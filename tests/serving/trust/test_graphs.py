@@ -94,17 +94,26 @@ def test_another_file_that_tensorflow_reads_is_refused(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["saved_model.pb", "variables/variables.index"]
+    "name",
+    ["saved_model.pb", "variables/variables.index", "assets.extra/warmup"],
 )
 def test_what_never_ends_is_not_opened(tmp_path, name):
     folder = write(tmp_path / "1", 1)
-    (folder / name).unlink()
+    (folder / "assets.extra").mkdir()
+    (folder / name).unlink(missing_ok=True)
     os.mkfifo(folder / name)
     with pytest.raises(graphs.Untrusted, match="no regular file"):
         graphs.check(str(folder))
     (folder / name).unlink()
     (folder / name).symlink_to("/dev/zero")
     with pytest.raises(graphs.Untrusted, match="no regular file"):
+        graphs.check(str(folder))
+
+
+def test_what_is_larger_than_any_graph_is_not_read(tmp_path):
+    folder = write(tmp_path / "1", 1)
+    os.truncate(folder / "saved_model.pb", 2**40)  # takes no space
+    with pytest.raises(graphs.Untrusted, match="more than 2 GB"):
         graphs.check(str(folder))
 
 
@@ -130,11 +139,17 @@ def routings():
     ]
 
 
+def test_an_export_passes(deep_tree, tmp_path):
+    graphs.check(str(save(deep_tree, tmp_path / "1", routings()[-1])))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("routing", routings(), ids=str)
 def test_every_routing_passes(deep_tree, tmp_path, routing):
     graphs.check(str(save(deep_tree, tmp_path / "1", routing)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fixture", ["wide_tree", "shared_tree"])
 def test_every_tree_passes(fixture, request, tmp_path):
     tree = request.getfixturevalue(fixture)
@@ -151,6 +166,7 @@ def single(backbone, image_size):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resize", RESIZES)
 def test_every_resize_passes(tmp_path, resize):
     folder = str(tmp_path / "1")
