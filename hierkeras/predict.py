@@ -93,6 +93,8 @@ def main(arguments: Sequence[str]) -> None:
         raise UsageError("give either --server=HOST:PORT or --saved_model=DIR")
     if _MODEL.value is not None and _SERVER.value is None:
         raise UsageError("--model names a model on a --server")
+    if _trust_flag.TRUST.value and _SAVED_MODEL.value is None:
+        raise UsageError("--trust is for a --saved_model; a server has its own")
     if not arguments:
         raise UsageError("no image given; name image files or folders of them")
     files = [file for name in arguments for file in _files(name)]

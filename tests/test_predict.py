@@ -204,6 +204,7 @@ def test_a_bad_image_is_named_and_the_others_answered(
         (["--server=h:1", "--saved_model=d", "p.jpg"], 2, "either --server"),
         (["--server=h:1"], 2, "no image given"),
         (["--saved_model=d", "--model=m", "p.jpg"], 2, "--model"),
+        (["--server=h:1", "--trust", "p.jpg"], 2, "--trust"),
         (["--server=h:1", "--top=0", "p.jpg"], 2, "--top"),
         (["--server=h:1", "--min_score=2", "p.jpg"], 2, "--min_score"),
         (["--server=h:1", "no/such.jpg"], 1, "no/such.jpg"),
