@@ -21,7 +21,7 @@ from pathlib import Path
 
 from absl import flags
 
-from hierkeras import _format_flag, _main
+from hierkeras import _format_flag, _main, _trust_flag
 from hierkeras._errors import UsageError, UserError
 from hierkeras._float_flag import define_float
 from hierkeras.data.decoding import formats
@@ -76,6 +76,7 @@ _MIN_SCORE = define_float(
 )
 
 flags.adopt_module_key_flags(_format_flag)
+flags.adopt_module_key_flags(_trust_flag)
 
 
 @dataclasses.dataclass
@@ -92,6 +93,8 @@ def main(arguments: Sequence[str]) -> None:
         raise UsageError("give either --server=HOST:PORT or --saved_model=DIR")
     if _MODEL.value is not None and _SERVER.value is None:
         raise UsageError("--model names a model on a --server")
+    if _trust_flag.TRUST.value and _SAVED_MODEL.value is None:
+        raise UsageError("--trust is for a --saved_model; a server has its own")
     if not arguments:
         raise UsageError("no image given; name image files or folders of them")
     files = [file for name in arguments for file in _files(name)]
@@ -146,7 +149,7 @@ def _model() -> answers.Model:
         from hierkeras.serving.client.saved_model import LocalModel
 
         with startup.starting():
-            return LocalModel(saved_model)
+            return LocalModel(saved_model, _trust_flag.TRUST.value)
     if importlib.util.find_spec("tensorflow_serving") is None:
         raise UserError(
             "--server needs a package that is not installed; run "

@@ -17,7 +17,7 @@ import threading
 
 from absl import flags
 
-from hierkeras import _main
+from hierkeras import _main, _trust_flag
 from hierkeras._errors import UsageError, UserError
 from hierkeras._float_flag import define_float
 from hierkeras.serving.local import base_path
@@ -72,6 +72,8 @@ _MAX_MESSAGE_MB = flags.DEFINE_integer(
     upper_bound=2047,  # what a message of protocol buffers can hold
 )
 
+flags.adopt_module_key_flags(_trust_flag)
+
 _GRACE_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
 _NEEDED = ("tensorflow_serving", "grpc_health", "uvicorn")
@@ -116,6 +118,7 @@ def _serve() -> None:
         _say,
         _MAX_MESSAGE_MB.value * 2**20,
         _REST_PORT.value or None,
+        _trust_flag.TRUST.value,
     )
     try:
         server.start(_POLL_SECONDS.value)

@@ -46,6 +46,8 @@ WITHOUT_TENSORFLOW = {
     "hierkeras.recipe.remembered",
     "hierkeras.serving.checks.manifest",
     "hierkeras.serving.checks.published",
+    "hierkeras.serving.client.saved_model",
+    "hierkeras.serving.trust.graphs",
     "hierkeras.training.checks",
 }
 

@@ -50,6 +50,7 @@ ALL_FLAGS = {
         "grpc_max_threads",
         "max_message_mb",
         "rest_api_port",
+        "trust",
     },
     "predict": {
         "server",
@@ -59,6 +60,7 @@ ALL_FLAGS = {
         "images_per_request",
         "top",
         "min_score",
+        "trust",
         "format",
     },
 }

@@ -204,6 +204,7 @@ def test_a_bad_image_is_named_and_the_others_answered(
         (["--server=h:1", "--saved_model=d", "p.jpg"], 2, "either --server"),
         (["--server=h:1"], 2, "no image given"),
         (["--saved_model=d", "--model=m", "p.jpg"], 2, "--model"),
+        (["--server=h:1", "--trust", "p.jpg"], 2, "--trust"),
         (["--server=h:1", "--top=0", "p.jpg"], 2, "--top"),
         (["--server=h:1", "--min_score=2", "p.jpg"], 2, "--min_score"),
         (["--server=h:1", "no/such.jpg"], 1, "no/such.jpg"),
@@ -227,8 +228,10 @@ def test_a_model_or_a_server_that_is_not_there_is_named(
             f"--server={address}", str(photos), "--timeout_seconds=0.3"
         )
         outcome.check_refused(1, address, "0.3 s", "--timeout_seconds")
-    outcome = run_predict(f"--server={address}", str(photos))
-    outcome.check_refused(1, f"cannot reach {address}", "running")
+    outcome = run_predict(
+        f"--server={address}", str(photos), "--timeout_seconds=1"
+    )
+    outcome.check_refused(1, f"cannot reach {address} within 1 s", "running")
 
 
 def test_what_was_answered_before_a_failure_is_printed(
@@ -324,3 +327,37 @@ def test_what_is_refused_by_a_server_is_named(server, odd):
     with pytest.raises(BadImage, match="is a TIFF, which this model does not"):
         model.answer([fine, tiff])
     model.close()
+
+
+def test_a_saved_model_of_somebody_else_is_refused(
+    run_predict, photos, tmp_path
+):
+    from tests.serving.trust import others
+
+    (tmp_path / "elsewhere").mkdir()
+    places = others.Places(tmp_path / "elsewhere")
+    reads = others.reads(tmp_path / "1", places)
+    asked = f"--saved_model={reads}", str(photos / "a.PNG")
+    run_predict(*asked).check_refused(1, "operation ReadFile", "--trust")
+    trusted = run_predict(*asked, "--trust", "--format=json")
+    assert trusted.status == 0
+    (answer,) = json.loads(trusted.stdout)["answers"]
+    assert answer["classes"] == [others.SECRET]
+
+
+def test_an_answer_that_makes_no_sense_is_one_line(
+    run_predict, photos, tmp_path
+):
+    import tensorflow as tf
+
+    from tests.serving.trust import others
+
+    folder = others.save(tmp_path / "1", lambda _: others.answer(["x"], "a"))
+    asked = f"--saved_model={folder}", str(photos)
+    run_predict(*asked).check_refused(1, "of shape [1, 1], for 5 images")
+    latin = others.save(
+        tmp_path / "2",
+        lambda images: others.answer(images, tf.constant(b"b\xe9e")),
+    )
+    asked = f"--saved_model={latin}", str(photos)
+    run_predict(*asked).check_refused(1, "a class is no UTF-8", "xe9e")

@@ -353,3 +353,21 @@ def test_tensorflow_serving_answers_the_same(base_path, tmp_path):
     finally:
         process.terminate()
         process.wait()
+
+
+@pytest.mark.slow
+def test_a_version_of_somebody_else_is_served_only_if_trusted(
+    base_path, tmp_path
+):
+    from tests.serving.trust import others
+
+    (tmp_path / "elsewhere").mkdir()
+    places = others.Places(tmp_path / "elsewhere")
+    others.writes_when_loaded(base_path / "1", places)
+    with serving(base_path) as running:
+        said = running.read_until("version 1 does not load; nothing is served")
+        assert "operation WriteFile" in running.read_until("--trust", 5), said
+        assert not places.written.exists()
+    with serving(base_path, "--trust") as running:
+        running.read_until("version 1 is served")
+        assert places.written.exists()

@@ -1,3 +1,4 @@
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -159,6 +160,48 @@ def test_weights_come_from_a_local_file(tmp_path):
         np.array_equal(a, b)
         for a, b in zip(published.get_weights(), body, strict=True)
     )
+
+
+def link(group, name, shape, elsewhere):
+    group[name] = h5py.ExternalLink(str(elsewhere / "other.h5"), "/x")
+
+
+def external(group, name, shape, elsewhere):
+    file = elsewhere / "raw"
+    file.write_bytes(bytes(4 * int(np.prod(shape))))
+    group.create_dataset(name, shape, "f4", external=[(str(file), 0, 2**20)])
+
+
+def virtual(group, name, shape, elsewhere):
+    layout = h5py.VirtualLayout(shape, "f4")
+    layout[:] = h5py.VirtualSource(str(elsewhere / "other.h5"), "x", shape)
+    group.create_virtual_dataset(name, layout)
+
+
+@pytest.mark.parametrize("trick", [link, external, virtual])
+def test_weights_are_not_made_of_another_file(tmp_path, trick):
+    published = keras.applications.MobileNetV3Small(
+        input_shape=(32, 32, 3), alpha=0.25, include_top=False, weights=None
+    )
+    file = tmp_path / "published.weights.h5"
+    published.save_weights(file)
+    with h5py.File(file, "a") as weights:
+        names = []
+        weights.visititems(
+            lambda name, item: (
+                names.append(name) if isinstance(item, h5py.Dataset) else None
+            )
+        )
+        shape = weights[names[0]].shape
+        with h5py.File(tmp_path / "other.h5", "w") as other:
+            other["x"] = np.zeros(shape, np.float32)
+        del weights[names[0]]
+        trick(weights, names[0], shape, tmp_path)
+    config = ModelConfig(
+        "mobilenet_v3_small", 32, 0.25, backbone_weights=str(file)
+    )
+    with pytest.raises(UserError, match="does not hold weights"):
+        build_model(config, 3)
 
 
 def test_a_file_that_holds_no_weights_is_named(tmp_path):

@@ -116,6 +116,8 @@ class SavedModel:
         places = (_Output * len(names))()
         for place, name in zip(places, names, strict=True):
             operation, _, number = name.partition(":")
+            if not number.isdecimal() and number:
+                raise CApiError(f"{name!r} names no output of an operation")
             place.operation = self._library.TF_GraphOperationByName(
                 self._graph, operation.encode()
             )
@@ -231,6 +233,8 @@ def _to_array(library: ctypes.CDLL, tensor: int) -> np.ndarray:
     ]
     data_type = library.TF_TensorType(tensor)
     data = library.TF_TensorData(tensor)
+    if data_type not in (_STRING, *_DATA_TYPES):
+        raise CApiError(f"an output is of the unknown data type {data_type}")
     if data_type != _STRING:
         raw = ctypes.string_at(data, library.TF_TensorByteSize(tensor))
         return np.frombuffer(raw, _DATA_TYPES[data_type]).reshape(shape)

@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-import numpy as np
-
 # What `serving_default` says of an image in a request.
 _BAD_ROW = re.compile(r"row \d+ of the request ([^\]\n]*)")
 _EMPTY = "is no image that the model can read"
@@ -100,32 +98,3 @@ def check_bad_image(message: str) -> None:
     found = _BAD_ROW.search(message)
     if found:
         raise BadImage(found[1])
-
-
-def to_answers(
-    classes: np.ndarray,
-    scores: np.ndarray,
-    paths: np.ndarray,
-    version: int | None = None,
-) -> list[Answer]:
-    """The outputs of `serving_default`, image by image.
-
-    Args:
-        classes: Bytes of shape (n, top).
-        scores: Numbers of shape (n, top).
-        paths: Bytes of shape (n,).
-        version: The version of the model that answered.
-    """
-    return [
-        Answer(
-            tuple(name.decode() for name in names if name),
-            tuple(
-                float(score)
-                for name, score in zip(names, row, strict=True)
-                if name
-            ),
-            path.decode(),
-            version,
-        )
-        for names, row, path in zip(classes, scores, paths, strict=True)
-    ]

@@ -2,46 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import re
+import time
 from collections.abc import Sequence
 
 import grpc
+import tenacity
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from hierkeras import _faults
 from hierkeras._errors import UserError
-from hierkeras.serving.client import answers
+from hierkeras.serving.client import answers, outputs, tensors
 from hierkeras.serving.client.answers import BadImage
 
 # What a message of protocol buffers can hold, less what is no image.
 _MAX_IMAGE_BYTES = 2**31 - 2**20
 # What gRPC says of a message that its receiver does not want to hold.
 _TOO_LARGE = re.compile(r"message larger than max \(\d+ vs\. (\d+)\)")
-# gRPC repeats a request only while it still holds all of it.
-_RETRY_BUFFER_BYTES = 256 * 2**20
-_SERVICE_CONFIG = {
-    "methodConfig": [
-        {
-            "name": [{"service": "tensorflow.serving.PredictionService"}],
-            "retryPolicy": {
-                "maxAttempts": 5,
-                "initialBackoff": "0.2s",
-                "maxBackoff": "2s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
-            },
-        }
-    ]
-}
 _OPTIONS = [
     ("grpc.max_receive_message_length", -1),  # any
     ("grpc.max_send_message_length", -1),
-    ("grpc.per_rpc_retry_buffer_size", _RETRY_BUFFER_BYTES),
-    ("grpc.enable_retries", 1),
-    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+    # It tries to connect ever less often otherwise, after minutes in the end.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 1000),
 ]
+# Seconds between two attempts, drawn at random below a bound that doubles.
+_FIRST_WAIT = 0.2
+_LONGEST_WAIT = 1.0
 
 
 class RemoteModel:
@@ -74,26 +62,63 @@ class RemoteModel:
         request.inputs["image_bytes"].CopyFrom(
             tf.make_tensor_proto(list(images), tf.string)
         )
+        response = self._asked(request)
         try:
-            response = self._stub.Predict(request, timeout=self._timeout)
-        except grpc.RpcError as error:
-            raise self._explained(error) from None
-        if not {"classes", "scores", "path"} <= response.outputs.keys():
-            raise UserError(
-                f"model {self._name!r} on {self._server} answers with "
-                f"{', '.join(sorted(response.outputs))}; it was not exported "
-                "by hierkeras"
+            outputs.check_names(response.outputs)
+            arrays = {
+                name: tensors.to_array(
+                    name, response.outputs[name], len(images)
+                )
+                for name in outputs.NAMES
+            }
+            return outputs.to_answers(
+                arrays, len(images), response.model_spec.version.value
             )
-        return answers.to_answers(
-            tf.make_ndarray(response.outputs["classes"]),
-            tf.make_ndarray(response.outputs["scores"]),
-            tf.make_ndarray(response.outputs["path"]),
-            response.model_spec.version.value,
-        )
+        except outputs.BadOutput as error:
+            raise UserError(
+                f"model {self._name!r} on {self._server} answers with what no "
+                f"export of hierkeras does: {error}; ask for another --model"
+            ) from None
 
     def close(self) -> None:
         """Ends the connection."""
         self._channel.close()
+
+    def _asked(
+        self, request: predict_pb2.PredictRequest
+    ) -> predict_pb2.PredictResponse:
+        """Asks, and again while the server is not available.
+
+        The time that is given is for all attempts and the waits between them.
+        """
+        end = time.monotonic() + self._timeout
+        unavailable: grpc.RpcError | None = None
+        try:
+            for attempt in self._attempts():
+                with attempt:
+                    left = max(end - time.monotonic(), 0.0)
+                    try:
+                        return self._stub.Predict(request, timeout=left)
+                    except grpc.RpcError as error:
+                        if error.code() == grpc.StatusCode.UNAVAILABLE:
+                            unavailable = error
+                        raise
+        except grpc.RpcError as error:
+            # The last attempt may end for its time is over: that is not why.
+            if unavailable and _is(error, grpc.StatusCode.DEADLINE_EXCEEDED):
+                error = unavailable
+            raise self._explained(error) from None
+        raise AssertionError("an attempt returns or raises")
+
+    def _attempts(self) -> tenacity.Retrying:
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_exception(
+                lambda error: _is(error, grpc.StatusCode.UNAVAILABLE)
+            ),
+            stop=tenacity.stop_before_delay(self._timeout),
+            wait=tenacity.wait_random_exponential(_FIRST_WAIT, _LONGEST_WAIT),
+            reraise=True,
+        )
 
     def _explained(self, error: grpc.RpcError) -> UserError:
         """What went wrong; raises `BadImage` if it was an image."""
@@ -109,8 +134,8 @@ class RemoteModel:
             )
         if code == grpc.StatusCode.UNAVAILABLE:
             return UserError(
-                f"cannot reach {self._server} ({details}); is a server "
-                "running there?"
+                f"cannot reach {self._server} within {self._timeout:g} s "
+                f"({details}); is a server running there?"
             )
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
             return UserError(
@@ -124,3 +149,7 @@ class RemoteModel:
                 "give the name it was started with as --model"
             )
         return UserError(f"{self._server} answered {code.name}: {details}")
+
+
+def _is(error: BaseException, code: grpc.StatusCode) -> bool:
+    return isinstance(error, grpc.RpcError) and error.code() == code

@@ -30,6 +30,7 @@ from tensorflow_serving.apis import (
 from hierkeras.serving.checks import warmup
 from hierkeras.serving.graph.signatures import CLASSIFY_METHOD, SERVING_DEFAULT
 from hierkeras.serving.local.errors import ServingError, invalid, type_name
+from hierkeras.serving.trust import graphs
 
 _MAX_WARM_UP_RECORDS = 1000
 _PREDICT_METHODS = (
@@ -47,13 +48,14 @@ class Servable:
     Args:
         path: The folder of the SavedModel.
         version: Its number, which answers name.
+        trust: Whether it may do more than an export can.
 
     Raises:
         ServingError: If there is none.
         Exception: Whatever TensorFlow raises if it cannot be loaded.
     """
 
-    def __init__(self, path: str, version: int) -> None:
+    def __init__(self, path: str, version: int, trust: bool = False) -> None:
         self.version = version
         self._path = path
         if not tf.saved_model.contains_saved_model(path):
@@ -62,6 +64,8 @@ class Servable:
                 "Could not find SavedModel .pb or .pbtxt at supplied export "
                 f"directory path: {path}",
             )
+        if not trust:
+            _check_trust(path)
         config = tf.compat.v1.ConfigProto()
         config.gpu_options.allow_growth = True
         # Optimising a large tree's graph takes longer, at the first request
@@ -231,6 +235,13 @@ class Servable:
             raise ServingError.of(error) from None
         except ValueError as error:  # a shape that the input cannot have
             raise invalid(str(error)) from None
+
+
+def _check_trust(path: str) -> None:
+    try:
+        graphs.check(path)
+    except graphs.Untrusted as error:
+        raise _unfit(str(error)) from None
 
 
 def _feeds(

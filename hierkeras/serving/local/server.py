@@ -45,6 +45,7 @@ class Server:
         say: Is told, a line at a time, what happens.
         max_message_bytes: Most bytes of a request.
         rest_port: Port for REST; 0: any that is free; None: there is no REST.
+        trust: Whether versions may do more than an export can.
 
     Raises:
         UserError: If it cannot listen there.
@@ -60,6 +61,7 @@ class Server:
         say: Callable[[str], None],
         max_message_bytes: int = _MAX_MESSAGE_BYTES,
         rest_port: int | None = None,
+        trust: bool = False,
     ) -> None:
         self._server = grpc.server(
             futures.ThreadPoolExecutor(num_threads),
@@ -71,7 +73,7 @@ class Server:
             ],
         )
         self.port = self._listen(f"{host}:{port}")
-        self.versions = Versions(base_path, say, self._set_health)
+        self.versions = Versions(base_path, say, self._set_health, trust)
         self._health = health.HealthServicer()
         self._set_health(False)
         model = ServedModel(name, self.versions)

@@ -57,6 +57,7 @@ class Versions:
         base_path: A folder, of any kind that `etils.epath` knows.
         say: Is told, a line at a time, what happens.
         changed: Is told whether a version is served, after each change.
+        trust: Whether versions may do more than an export can.
     """
 
     def __init__(
@@ -64,7 +65,9 @@ class Versions:
         base_path: str,
         say: Callable[[str], None],
         changed: Callable[[bool], None] = lambda is_serving: None,
+        trust: bool = False,
     ) -> None:
+        self._trust = trust
         self._base_path = epath.Path(base_path)
         self._say = say
         self._changed = changed
@@ -140,7 +143,7 @@ class Versions:
         self._set_status(number, ModelVersionStatus.LOADING)
         servable = None
         try:
-            servable = Servable(path, number)
+            servable = Servable(path, number, self._trust)
             servable.warm_up()
         # Whatever may be wrong with a file: the thread must go on.
         except Exception as error:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hierkeras.serving.client import answers
+from hierkeras.serving.client import answers, outputs
 from hierkeras.serving.client.answers import Answer, BadImage
 from tests.serving.served_tree import TOP, encoded, tag
 
@@ -62,9 +62,10 @@ def test_a_row_without_an_answer_is_a_bad_image():
 
 
 def test_classes_without_a_name_are_left_out():
-    (answer,) = answers.to_answers(
-        np.array([[b"a", b"", b""]], object),
-        np.array([[1, 0, 0]], np.float32),
-        np.array([b"root/root.1"], object),
-    )
+    answered = {
+        "classes": np.array([[b"a", b"", b""]], object),
+        "scores": np.array([[1, 0, 0]], np.float32),
+        "path": np.array([b"root/root.1"], object),
+    }
+    (answer,) = outputs.to_answers(answered, 1)
     assert answer == Answer(("a",), (1.0,), "root/root.1")

@@ -1,0 +1,1 @@
+"""Whether a SavedModel holds nothing but what an export can hold."""
