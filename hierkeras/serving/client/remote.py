@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Sequence
 
@@ -30,6 +31,8 @@ _OPTIONS = [
 # Seconds between two attempts, drawn at random below a bound that doubles.
 _FIRST_WAIT = 0.2
 _LONGEST_WAIT = 1.0
+# Of waiting, before it is said what is waited for.
+_QUIET_SECONDS = 2.0
 
 
 class RemoteModel:
@@ -45,6 +48,7 @@ class RemoteModel:
         self._server = server
         self._name = name
         self._timeout = timeout_seconds
+        self._has_said = False
         self._channel = grpc.insecure_channel(server, _OPTIONS)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(
             self._channel
@@ -117,8 +121,20 @@ class RemoteModel:
             ),
             stop=tenacity.stop_before_delay(self._timeout),
             wait=tenacity.wait_random_exponential(_FIRST_WAIT, _LONGEST_WAIT),
+            before_sleep=self._say_once,
             reraise=True,
         )
+
+    def _say_once(self, state: tenacity.RetryCallState) -> None:
+        waited = state.seconds_since_start or 0.0
+        if waited > _QUIET_SECONDS and not self._has_said:
+            self._has_said = True
+            print(
+                f"waiting for {self._server}, which does not answer yet; "
+                f"--timeout_seconds={self._timeout:g}",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def _explained(self, error: grpc.RpcError) -> UserError:
         """What went wrong; raises `BadImage` if it was an image."""
