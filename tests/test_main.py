@@ -49,6 +49,9 @@ ALL_FLAGS = {
         "file_system_poll_wait_seconds",
         "grpc_max_threads",
         "max_message_mb",
+        "max_queued_requests",
+        "max_request_seconds",
+        "max_rows",
         "rest_api_port",
     },
     "predict": {
