@@ -6,6 +6,7 @@ import dataclasses
 import math
 import threading
 import time
+from collections.abc import Callable
 
 import grpc
 
@@ -58,6 +59,24 @@ class Budget:
         self._seconds = seconds
         self._end = time.monotonic() + seconds
         self._is_cancelled = threading.Event()
+        self._give_way: Callable[[], None] = lambda: None
+
+    def share(self, give_way: Callable[[], None]) -> None:
+        """Has others go first from time to time.
+
+        Args:
+            give_way: Waits for them; is called between two parts of the work.
+        """
+        self._give_way = give_way
+
+    def begin_part(self) -> None:
+        """Lets others go first, then goes on.
+
+        Raises:
+            ServingError: If the request may not go on.
+        """
+        self.seconds_left()
+        self._give_way()
 
     def check_rows(self, count: int) -> None:
         """Refuses more rows than there may be.

@@ -30,7 +30,9 @@ class Pool:
     def __init__(
         self, name: str, num_threads: int, max_waiting: int, max_bytes: int
     ) -> None:
-        self._threads = futures.ThreadPoolExecutor(num_threads, name)
+        # Work that gives way keeps its thread, asleep.
+        most = num_threads + max_waiting
+        self._threads = futures.ThreadPoolExecutor(most, name)
         self._free = asyncio.Semaphore(num_threads)
         self._max_waiting = max_waiting
         self._waiting = 0
@@ -64,6 +66,19 @@ class Pool:
             raise
         return await asyncio.wrap_future(self._started(work, size))
 
+    def way_giver(self) -> Callable[[], None]:
+        """What work may call between two of its parts.
+
+        It returns when all that waited before had their turn, so that what
+        takes long takes no longer from others than one of its parts.
+        """
+        loop = asyncio.get_running_loop()
+
+        def give_way() -> None:
+            asyncio.run_coroutine_threadsafe(self._requeue(), loop).result()
+
+        return give_way
+
     def close(self) -> None:
         """Takes no more; what runs is not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -81,6 +96,11 @@ class Pool:
             yield
         finally:
             self._waiting -= 1
+
+    async def _requeue(self) -> None:
+        if self._free.locked():
+            self._free.release()
+            await self._free.acquire()
 
     def _started(
         self, work: Callable[[], _Answer], size: int

@@ -207,6 +207,7 @@ class _Application:
             return self._api.answer(method, path.decode(), plain, budget)
 
         pool = self._questions if method == "GET" else self._pool
+        budget.share(pool.way_giver())
         try:
             return await _while_connected(pool.run(answer, len(body)), receive)
         except (asyncio.CancelledError, _Refused):

@@ -237,7 +237,7 @@ class Servable:
             return self._run_session(names, part, budget)
 
         if slices.are_rows(signature, aliases):
-            return slices.run(run, feeds)
+            return slices.run(run, feeds, budget)
         return run(feeds)
 
     def _run_session(

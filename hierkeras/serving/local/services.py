@@ -157,6 +157,7 @@ class Services:
                 f"{call.max_bytes}"
             )
         budget = self._budget(context.time_remaining())
+        budget.share(call.pool.way_giver())
 
         def answer() -> bytes:
             budget.seconds_left()

@@ -2,7 +2,7 @@
 
 A graph that runs cannot be told that nobody waits for it any more, and needs
 memory for all rows that it is given. Between two parts there is a look at what
-the request may still spend.
+the request may still spend, and others go first.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import numpy as np
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 
 from hierkeras.serving.local.errors import ServingError
+from hierkeras.serving.local.limits import Budget
 
-ROWS_AT_ONCE = 64
+ROWS_AT_ONCE = 32
 _Values = dict[str, np.ndarray]
 # As an exported tree names a row that it refuses.
 _ROW = re.compile(r"row (\d+) of the request")
@@ -38,12 +39,15 @@ def _has_rows(info: TensorInfo) -> bool:
     return bool(sizes) and sizes[0].size == -1
 
 
-def run(model: Callable[[_Values], _Values], feeds: _Values) -> _Values:
+def run(
+    model: Callable[[_Values], _Values], feeds: _Values, budget: Budget
+) -> _Values:
     """Runs a model on some rows at a time.
 
     Args:
         model: From inputs to outputs by name.
         feeds: All inputs by name.
+        budget: Of the request.
 
     Returns:
         The outputs of all rows.
@@ -57,6 +61,8 @@ def run(model: Callable[[_Values], _Values], feeds: _Values) -> _Values:
         return model(feeds)
     parts = []
     for start, part in _parts(feeds, max(counts)):
+        if start:
+            budget.begin_part()
         try:
             parts.append(model(part))
         except ServingError as error:
