@@ -8,7 +8,8 @@ the request may still spend, and others go first.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
@@ -16,7 +17,8 @@ from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 from hierkeras.serving.local.errors import ServingError
 from hierkeras.serving.local.limits import Budget
 
-ROWS_AT_ONCE = 32
+# To begin with, at most, and seconds that a part should take.
+FIRST_ROWS, _MOST_ROWS, _PART_SECONDS = 16, 64, 0.25
 _Values = dict[str, np.ndarray]
 # As an exported tree names a row that it refuses.
 _ROW = re.compile(r"row (\d+) of the request")
@@ -57,35 +59,50 @@ def run(
             all.
     """
     counts = {len(value) for value in feeds.values()}
-    if len(counts) != 1 or max(counts) <= ROWS_AT_ONCE:
+    if len(counts) != 1 or max(counts) <= FIRST_ROWS:
         return model(feeds)
-    parts = []
-    for start, part in _parts(feeds, max(counts)):
+    parts: list[_Values] = []
+    start, rows, count = 0, FIRST_ROWS, max(counts)
+    while start < count:
         if start:
             budget.begin_part()
-        try:
-            parts.append(model(part))
-        except ServingError as error:
-            raise _renumbered(error, start) from None
-        rows = len(next(iter(part.values())))
-        if any(len(value) != rows for value in parts[-1].values()):
-            return model(feeds)  # what it answers is not row by row
+        began = time.monotonic()
+        part = _rows(feeds, start, rows)
+        parts.append(_run_part(model, part, start))
+        if not _is_by_row(part, parts[-1]):
+            return model(feeds)
+        start += rows
+        rows = _next_rows(rows, time.monotonic() - began)
     return {
         alias: np.concatenate([part[alias] for part in parts])
         for alias in parts[0]
     }
 
 
-def _parts(feeds: _Values, count: int) -> Iterator[tuple[int, _Values]]:
-    """Some rows of each input, and the number of the first."""
-    for start in range(0, count, ROWS_AT_ONCE):
-        rows = slice(start, start + ROWS_AT_ONCE)
-        yield start, {name: value[rows] for name, value in feeds.items()}
+def _next_rows(rows: int, seconds: float) -> int:
+    """How many to go on with: what is small to send may be long to decode."""
+    wanted = int(rows * _PART_SECONDS / max(seconds, 1e-6))
+    return max(1, min(wanted, 2 * rows, _MOST_ROWS))
 
 
-def _renumbered(error: ServingError, start: int) -> ServingError:
-    message = _ROW.sub(
-        lambda found: f"row {start + int(found[1])} of the request",
-        error.message,
-    )
-    return ServingError(error.code, message)
+def _rows(feeds: _Values, start: int, count: int) -> _Values:
+    return {name: value[start : start + count] for name, value in feeds.items()}
+
+
+def _is_by_row(feeds: _Values, outputs: _Values) -> bool:
+    counts = {len(value) for value in (*feeds.values(), *outputs.values())}
+    return len(counts) == 1
+
+
+def _run_part(
+    model: Callable[[_Values], _Values], part: _Values, start: int
+) -> _Values:
+    """Tells rows that are refused by their number among all."""
+    try:
+        return model(part)
+    except ServingError as error:
+        message = _ROW.sub(
+            lambda found: f"row {start + int(found[1])} of the request",
+            error.message,
+        )
+        raise ServingError(error.code, message) from None

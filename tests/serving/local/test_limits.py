@@ -213,7 +213,7 @@ def test_rows_are_bounded_over_every_way(tree):
 
 
 def test_rows_are_answered_in_order_and_named_by_their_number(tree):
-    images = encoded(slices.ROWS_AT_ONCE * 2 + 3)
+    images = encoded(slices.FIRST_ROWS * 2 + 3)
     with connected(tree) as channel:
         whole = predict(channel, images).result().outputs
         last = predict(channel, images[-3:]).result().outputs
@@ -221,9 +221,9 @@ def test_rows_are_answered_in_order_and_named_by_their_number(tree):
             rows = tf.make_ndarray(whole[alias])
             assert len(rows) == len(images)
             assert (rows[-3:] == tf.make_ndarray(last[alias])).all()
-        images[slices.ROWS_AT_ONCE + 5] = b"x"
+        images[slices.FIRST_ROWS + 5] = b"x"
         _, told = code_of(predict(channel, images))
-    assert told.startswith(f"row {slices.ROWS_AT_ONCE + 5} of the request is")
+    assert told.startswith(f"row {slices.FIRST_ROWS + 5} of the request is")
 
 
 def test_only_so_many_wait(toiling_server):
