@@ -79,7 +79,7 @@ class GrpcServer:
             else health_pb2.HealthCheckResponse.NOT_SERVING
         )
         for name in _NAMES:
-            self._do(self._health.set(name, status))
+            self._submit(self._health.set(name, status))
 
     def begin_stop(self, grace_seconds: float) -> None:
         """Takes no more requests.

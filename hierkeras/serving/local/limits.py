@@ -36,7 +36,7 @@ class Limits:
     @property
     def fields(self) -> int:
         """Most fields of a message, each of which takes memory of its own."""
-        return 2**16 + 32 * self.rows
+        return 2**15 + 16 * self.rows
 
     @property
     def held_bytes(self) -> int:

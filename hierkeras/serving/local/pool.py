@@ -15,6 +15,8 @@ from typing import TypeVar
 from hierkeras.serving.local.errors import exhausted
 
 _Answer = TypeVar("_Answer")
+# Between two looks whether there is still somebody to wait for.
+_LOOK_SECONDS = 1.0
 
 
 class Pool:
@@ -75,7 +77,9 @@ class Pool:
         loop = asyncio.get_running_loop()
 
         def give_way() -> None:
-            asyncio.run_coroutine_threadsafe(self._requeue(), loop).result()
+            turn = asyncio.run_coroutine_threadsafe(self._requeue(), loop)
+            while loop.is_running() and not turn.done():
+                futures.wait([turn], _LOOK_SECONDS)
 
         return give_way
 

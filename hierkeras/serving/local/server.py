@@ -116,8 +116,10 @@ class Server:
 
     def _look(self) -> None:
         self._is_looking = True
-        self.versions.poll()
-        self._is_looking = False
+        try:
+            self.versions.poll()
+        finally:
+            self._is_looking = False
 
 
 def _listening(host: str, port: int) -> socket.socket:

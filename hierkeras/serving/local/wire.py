@@ -6,13 +6,25 @@ message of megabytes can become gigabytes, before anything can be refused.
 
 from __future__ import annotations
 
-from google.protobuf.descriptor import Descriptor
+from collections.abc import Iterator
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from hierkeras.serving.local.errors import exhausted
 
 _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 _SIZES = {_EIGHT_BYTES: 8, _FOUR_BYTES: 4}
 _LONGEST_VARINT = 10
+# Numbers of a byte each, of which a parser makes up to eight; so many of them
+# count as a field.
+_PACKED_BYTES = 64
+_PACKED = {
+    FieldDescriptor.TYPE_BOOL,
+    FieldDescriptor.TYPE_INT32,
+    FieldDescriptor.TYPE_INT64,
+    FieldDescriptor.TYPE_UINT32,
+    FieldDescriptor.TYPE_UINT64,
+}
 
 
 def check_fields(message: bytes, kind: Descriptor, most: int) -> None:
@@ -27,34 +39,48 @@ def check_fields(message: bytes, kind: Descriptor, most: int) -> None:
     Raises:
         ServingError: If it has more.
     """
-    place, count = 0, 0
+    count = 0
+    for each in _fields(message, kind):
+        count += each
+        if count > most:
+            raise exhausted(
+                f"the request has more than {most} fields; send fewer rows at "
+                "once, numbers as tensor_content, or start the server with a "
+                "larger --max_rows"
+            )
+
+
+def _fields(message: bytes, kind: Descriptor) -> Iterator[int]:
+    """For each field as how many it counts."""
+    place = 0
     inside: list[tuple[int, Descriptor | None]] = [(len(message), kind)]
     while inside:
         end, this = inside[-1]
         if place >= end:
             inside.pop()
             continue
-        count += 1
-        if count > most:
-            raise exhausted(
-                f"the request has more than {most} fields; send fewer rows at "
-                "once, or start the server with a larger --max_rows"
-            )
         tag, place = _varint(message, place)
-        wire_type = tag & 7
-        if wire_type in _SIZES:
-            place += _SIZES[wire_type]
-            continue
-        value, behind = _varint(message, place)
-        if wire_type != _BYTES:  # a number, or the beginning or end of a group
-            place = behind if wire_type == _VARINT else place
-            continue
+        length, contents = _contents(message, place, tag & 7)
         field = this.fields_by_number.get(tag >> 3) if this else None
-        if field is not None and field.message_type is not None:
-            inside.append((min(behind + value, end), field.message_type))
-            place = behind
-        else:
-            place = behind + value
+        packed = 0
+        if tag & 7 == _BYTES and field is not None:
+            if field.message_type is not None:
+                inside.append((min(contents + length, end), field.message_type))
+                length = 0
+            elif field.type in _PACKED:
+                packed = min(length, end - contents) // _PACKED_BYTES
+        yield 1 + packed
+        place = contents + length
+
+
+def _contents(message: bytes, place: int, wire_type: int) -> tuple[int, int]:
+    """How long a field's contents are, and where they begin."""
+    if wire_type in _SIZES:
+        return _SIZES[wire_type], place
+    if wire_type not in (_VARINT, _BYTES):  # a group, whose fields follow
+        return 0, place
+    value, behind = _varint(message, place)
+    return (value if wire_type == _BYTES else 0), behind
 
 
 def _varint(message: bytes, place: int) -> tuple[int, int]:

@@ -146,6 +146,8 @@ def test_bodies_that_are_too_large_together_are_refused(port):
         for sent in waiting:
             stack.enter_context(connected(port, sent))
 
+        time.sleep(0.5)  # what is asked meanwhile would take their room
+
         def is_refused():
             status, told = ask(port, "POST", "/x", b"x" * 1000)
             return status == 503 and "try again" in told["error"]

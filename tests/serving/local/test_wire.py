@@ -70,6 +70,18 @@ def test_rows_of_a_byte_are_not_looked_at_for_long():
         check_fields(serialised, PREDICT.DESCRIPTOR, 1000)
 
 
+def test_numbers_count_that_grow_as_they_are_parsed():
+    request = PREDICT()
+    tensor = request.inputs["x"]
+    tensor.float_val.extend([1] * 100_000)
+    tensor.tensor_content = bytes(100_000)
+    check_fields(request.SerializeToString(), PREDICT.DESCRIPTOR, 10)
+    tensor.int64_val.extend([1] * 100_000)
+    check_fields(request.SerializeToString(), PREDICT.DESCRIPTOR, 1600)
+    with pytest.raises(ServingError, match="as tensor_content"):
+        check_fields(request.SerializeToString(), PREDICT.DESCRIPTOR, 1500)
+
+
 @given(st.binary(max_size=200), st.integers(0, 200))
 def test_what_is_damaged_is_looked_at_to_its_end(damage, place):
     whole = predict_request().SerializeToString()
