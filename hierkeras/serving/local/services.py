@@ -128,29 +128,29 @@ class Services:
 
     def _behaviour(self, call: _Call) -> Callable[[Any, Any], Any]:
         async def respond(
-            messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext
+            _: AsyncIterator[bytes], context: grpc.aio.ServicerContext
         ) -> bytes:
             try:
-                return await self._respond(call, messages, context)
+                return await self._respond(call, context)
             except ServingError as error:
-                await context.abort(error.code, error.told)
+                refusal = error.code, error.told
             except Exception as error:  # the server goes on, and we are told
                 _LOGGER.exception("%s", call.kind.DESCRIPTOR.full_name)
-                await context.abort(
+                refusal = (
                     grpc.StatusCode.INTERNAL,
                     f"the server failed: {type(error).__name__}",
                 )
-            raise AssertionError  # `abort` raises
+            # Not above: the call keeps what `abort` raises, and with it what
+            # was handled meanwhile, whose frames hold the request.
+            await context.abort(*refusal)
+            raise AssertionError  # `abort` has raised
 
         return respond
 
     async def _respond(
-        self,
-        call: _Call,
-        messages: AsyncIterator[bytes],
-        context: grpc.aio.ServicerContext,
+        self, call: _Call, context: grpc.aio.ServicerContext
     ) -> bytes:
-        message = await self._received(messages)
+        message = await self._received(context)
         if len(message) > call.max_bytes:
             raise invalid(
                 f"the request has {len(message)} bytes, and may have "
@@ -174,18 +174,20 @@ class Services:
             budget.cancel()
             raise
 
-    async def _received(self, messages: AsyncIterator[bytes]) -> bytes:
+    async def _received(self, context: grpc.aio.ServicerContext) -> bytes:
         seconds = self._limits.receive_seconds
         try:
             async with asyncio.timeout(seconds):
-                return await anext(messages)
+                # The iterator over messages would keep the last one.
+                message = await context.read()
         except TimeoutError:
             raise ServingError(
                 grpc.StatusCode.DEADLINE_EXCEEDED,
                 f"the request did not arrive within {seconds:g} s",
             ) from None
-        except StopAsyncIteration:
-            raise invalid("the call holds no request") from None
+        if message is grpc.aio.EOF:
+            raise invalid("the call holds no request")
+        return message
 
     def _budget(self, deadline: float | None) -> Budget:
         seconds = self._limits.request_seconds

@@ -115,4 +115,7 @@ def test_millions_of_rows_are_refused_before_they_are_made(server):
     request = request_of(rows, "image_bytes", "")
     del rows
     assert request.ByteSize() > 57 * 2**20
-    check_refused(server, request, EXHAUSTED, "--max_rows")
+    before = peak_memory(server)
+    for _ in range(4):  # and none of them stays
+        check_refused(server, request, EXHAUSTED, "--max_rows")
+    assert peak_memory(server) - before < MEMORY
