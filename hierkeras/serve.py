@@ -4,7 +4,8 @@
         --model_name=digits --port=8500 --rest_api_port=8501
 
 It answers as TensorFlow Serving does, takes its flags, and picks up versions
-that are published while it runs. Ctrl-C, or SIGTERM, ends it after what runs.
+that are published while it runs. Ctrl-C, or SIGTERM, ends it after what runs;
+once more, at once.
 """
 
 from __future__ import annotations
@@ -13,15 +14,19 @@ import gc
 import importlib.util
 import os
 import sys
-import threading
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from hierkeras import _main, _trust_flag
 from hierkeras._errors import UsageError, UserError
 from hierkeras._float_flag import define_float
-from hierkeras.serving.local import base_path
+from hierkeras.serving.local import base_path, stopping
 from hierkeras.training import startup
+
+if TYPE_CHECKING:
+    from hierkeras.serving.local.limits import Limits
+    from hierkeras.serving.local.server import Server
 
 _MODEL_BASE_PATH = flags.DEFINE_string(
     "model_base_path",
@@ -72,10 +77,34 @@ _MAX_MESSAGE_MB = flags.DEFINE_integer(
     upper_bound=2047,  # what a message of protocol buffers can hold
 )
 
+_MAX_ROWS = flags.DEFINE_integer(
+    "max_rows",
+    4096,
+    "Most rows (images) of a request; one of more is refused.",
+    lower_bound=1,
+    upper_bound=2**24,
+)
+_MAX_QUEUED_REQUESTS = flags.DEFINE_integer(
+    "max_queued_requests",
+    256,
+    "Most requests that wait until they can run, over gRPC and over REST; "
+    "more are refused.",
+    lower_bound=0,
+    upper_bound=2**20,
+)
+_MAX_REQUEST_SECONDS = define_float(
+    "max_request_seconds",
+    60.0,
+    "Most seconds that a request takes to run, waiting included, whatever its "
+    "client's deadline.",
+    lower_bound=0.001,
+    upper_bound=86_400.0,
+)
 flags.adopt_module_key_flags(_trust_flag)
 
 _GRACE_SECONDS = 5.0
-_LOOK_SECONDS = 1.0
+# For connections that are closed then, and the model.
+_CLOSING_SECONDS = 3.0
 _NEEDED = ("tensorflow_serving", "grpc_health", "uvicorn")
 
 
@@ -116,22 +145,34 @@ def _serve() -> None:
         _PORT.value,
         _MAX_THREADS.value,
         _say,
-        _MAX_MESSAGE_MB.value * 2**20,
+        _limits(),
         _REST_PORT.value or None,
         _trust_flag.TRUST.value,
     )
-    try:
-        server.start(_POLL_SECONDS.value)
-        _say(f"listening on {_HOST.value}:{server.port}")
-        if server.rest_port:
-            _say(f"REST on http://{_HOST.value}:{server.rest_port}/v1/models/")
-        # A wait without end would sleep through a signal that the system
-        # hands to another thread: handlers run in this one only.
-        never = threading.Event()
-        while not never.wait(_LOOK_SECONDS):
-            pass
-    finally:
+    stopping.run_until_told(lambda: _start(server))
+    with stopping.within(_GRACE_SECONDS + _CLOSING_SECONDS, _say):
         server.stop(_GRACE_SECONDS)
+        _say("stopped")
+        if server.is_busy:  # Python would wait for it, maybe for ever
+            stopping.leave(_say)
+
+
+def _limits() -> Limits:
+    from hierkeras.serving.local.limits import Limits
+
+    return Limits(
+        message_bytes=_MAX_MESSAGE_MB.value * 2**20,
+        rows=_MAX_ROWS.value,
+        queued=_MAX_QUEUED_REQUESTS.value,
+        request_seconds=_MAX_REQUEST_SECONDS.value,
+    )
+
+
+def _start(server: Server) -> None:
+    server.start(_POLL_SECONDS.value)
+    _say(f"listening on {_HOST.value}:{server.port}")
+    if server.rest_port:
+        _say(f"REST on http://{_HOST.value}:{server.rest_port}/v1/models/")
 
 
 def _say(line: str) -> None:

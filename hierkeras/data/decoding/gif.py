@@ -17,10 +17,9 @@ BEGINNING: Final = b"GIF8"
 _EXTENSION, _IMAGE, _CONTROL = 0x21, 0x2C, 0xF9
 _SIZE, _FLAGS, _HEAD = 6, 10, 13
 _LONGEST_TABLE: Final = 3 * 256
-# A frame that is not over by then is not looked at, nor one behind so many
-# extensions: a second of work, and 128 MB.
+# A frame that is not over by then is not looked at: a second of work, and 128
+# MB.
 _MOST_BYTES: Final = 2**24
-_MOST_EXTENSIONS: Final = 1000
 
 
 class First(NamedTuple):
@@ -62,7 +61,7 @@ def first_frame(encoded: tf.Tensor) -> First:
         end=end,
         pixels=most,
         fills=tf.reduce_all((own == whole) & (corner == 0.0)),
-        too_many=(turn >= _MOST_EXTENSIONS) | (end >= _MOST_BYTES),
+        too_many=(turn >= blocks.most) | (end >= _MOST_BYTES),
     )
 
 
@@ -124,9 +123,13 @@ class _Blocks:
 
     Args:
         encoded: scalar string.
+
+    Attributes:
+        most: scalar int32, how many extensions are passed.
     """
 
     def __init__(self, encoded: tf.Tensor) -> None:
+        self.most = reading.most_parts(encoded)
         data = tf.io.decode_raw(encoded, tf.uint8)
         self._end = tf.size(data)
         # Zeros end every chain of blocks.
@@ -138,8 +141,7 @@ class _Blocks:
         first = _HEAD + self.table(tf.constant(_FLAGS))
         place, control, turn = tf.while_loop(
             lambda place, _, turn: (
-                tf.equal(self.number(place), _EXTENSION)
-                & (turn < _MOST_EXTENSIONS)
+                tf.equal(self.number(place), _EXTENSION) & (turn < self.most)
             ),
             self._past_extension,
             (tf.minimum(first, self._end), tf.constant(0), tf.constant(0)),

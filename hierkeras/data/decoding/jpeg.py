@@ -113,12 +113,12 @@ def decode_unusual(encoded: tf.Tensor) -> Read:
 
 def _told(encoded: tf.Tensor, *, to_the_end: bool) -> Told:
     """Goes from segment to segment, to the first of EXIF or to the end."""
-    end = tf.strings.length(encoded)
+    end, most = tf.strings.length(encoded), reading.most_parts(encoded)
 
     def goes_on(
         place: tf.Tensor, exif: tf.Tensor, _: tf.Tensor, turn: tf.Tensor
     ) -> tf.Tensor:
-        more = (place < end) & (turn < reading.MOST_PARTS)
+        more = (place < end) & (turn < most)
         return more if to_the_end else more & (exif < 0)
 
     def visit(
@@ -143,7 +143,7 @@ def _told(encoded: tf.Tensor, *, to_the_end: bool) -> Told:
         visit,
         (tf.constant(2), tf.constant(-1), tf.constant(False), tf.constant(0)),
     )
-    return Told(exif, adobe, turn >= reading.MOST_PARTS)
+    return Told(exif, adobe, turn >= most)
 
 
 def _begins(head: tf.Tensor, pattern: bytes) -> tf.Tensor:

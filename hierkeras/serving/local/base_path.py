@@ -7,6 +7,9 @@ BASE_PATH/
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+
 from etils import epath
 
 from hierkeras._errors import UserError
@@ -14,6 +17,9 @@ from hierkeras._errors import UserError
 _LARGEST = 2**63 - 1
 _SAVED_MODEL = "saved_model.pb"
 _FLAG = "--model_base_path"
+_MAX_FILES = 10_000  # a version has fewer, and links may go round
+
+State = frozenset[tuple[str, int, float]]
 
 
 def check(base_path: str) -> None:
@@ -69,6 +75,31 @@ def find(base_path: epath.Path) -> dict[int, str]:
         for entry in base_path.iterdir()
         if (version := number(entry.name)) is not None and entry.is_dir()
     }
+
+
+def state(folder: str) -> State:
+    """What is in a folder: each file's path, bytes and time of its last change.
+
+    Equal if nothing was done to it, so that what failed fails again.
+
+    Args:
+        folder: A version.
+    """
+    try:
+        return frozenset(
+            itertools.islice(_files(epath.Path(folder)), _MAX_FILES)
+        )
+    except OSError:  # something in it is on its way in, or out
+        return frozenset()
+
+
+def _files(folder: epath.Path) -> Iterator[tuple[str, int, float]]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _files(entry)
+        else:
+            found = entry.stat()
+            yield str(entry), found.length, found.mtime
 
 
 def number(name: str) -> int | None:

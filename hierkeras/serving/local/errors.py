@@ -67,6 +67,11 @@ def missing(message: str) -> ServingError:
     return ServingError(grpc.StatusCode.NOT_FOUND, message)
 
 
+def exhausted(message: str) -> ServingError:
+    """A request for more than there is to give, now or ever."""
+    return ServingError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
+
+
 def type_name(number: int) -> str:
     """The name of a DataType as TensorFlow's C++ writes it."""
     try:

@@ -23,6 +23,7 @@ from tensorflow_serving.apis import (
 
 from hierkeras.serving.graph.signatures import SERVING_DEFAULT
 from hierkeras.serving.local.errors import invalid, missing
+from hierkeras.serving.local.limits import Budget
 from hierkeras.serving.local.servable import Servable
 from hierkeras.serving.local.versions import Versions
 
@@ -44,18 +45,18 @@ class ServedModel:
         self._versions = versions
 
     def predict(
-        self, request: predict_pb2.PredictRequest
+        self, request: predict_pb2.PredictRequest, budget: Budget
     ) -> predict_pb2.PredictResponse:
         """Runs any signature."""
         with self._servable(request) as servable:
-            return servable.predict(request)
+            return servable.predict(request, budget)
 
     def classify(
-        self, request: classification_pb2.ClassificationRequest
+        self, request: classification_pb2.ClassificationRequest, budget: Budget
     ) -> classification_pb2.ClassificationResponse:
         """Runs a signature of the Classify API."""
         with self._servable(request) as servable:
-            return servable.classify(request)
+            return servable.classify(request, budget)
 
     def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest

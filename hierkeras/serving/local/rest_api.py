@@ -24,6 +24,7 @@ from tensorflow_serving.apis import (
 
 from hierkeras.serving.local import json_answers, json_requests
 from hierkeras.serving.local.errors import ServingError, invalid, missing
+from hierkeras.serving.local.limits import Budget
 from hierkeras.serving.local.model import SIGNATURE_DEF, ServedModel
 
 _LOGGER = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ _GET = re.compile(
 _OURS = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
 _LARGEST_VERSION = 2**63 - 1
 _CLIENT_CLOSED_REQUEST = 499
-_STATUSES: dict[grpc.StatusCode, int] = {
+STATUSES: dict[grpc.StatusCode, int] = {
     grpc.StatusCode.CANCELLED: _CLIENT_CLOSED_REQUEST,
     grpc.StatusCode.INVALID_ARGUMENT: http.HTTPStatus.BAD_REQUEST,
     grpc.StatusCode.DEADLINE_EXCEEDED: http.HTTPStatus.GATEWAY_TIMEOUT,
@@ -64,30 +65,36 @@ class RestApi:
     def __init__(self, model: ServedModel) -> None:
         self._model = model
 
-    def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+    def answer(
+        self, method: str, path: str, body: bytes, budget: Budget
+    ) -> tuple[int, bytes]:
         """Answers a request.
 
         Args:
             method: Of HTTP.
             path: As it was sent, with the query if there is one.
             body: What came with it.
+            budget: What it may cost.
 
         Returns:
             The status of HTTP and a JSON object.
         """
         try:
-            answer = json_answers.to_body(self._answer(method, path, body))
-            return http.HTTPStatus.OK, answer
+            budget.seconds_left()
+            answer = self._answer(method, path, body, budget)
+            return http.HTTPStatus.OK, json_answers.to_body(answer)
         except ServingError as error:
             other = http.HTTPStatus.INTERNAL_SERVER_ERROR
-            return _STATUSES.get(error.code, other), error_body(error.told)
+            return STATUSES.get(error.code, other), error_body(error.told)
         except Exception as error:  # the server goes on, and we are told
             _LOGGER.exception("%s %s", method, path)
             return http.HTTPStatus.INTERNAL_SERVER_ERROR, error_body(
                 f"the server failed: {type(error).__name__}"
             )
 
-    def _answer(self, method: str, path: str, body: bytes) -> dict[str, Any]:
+    def _answer(
+        self, method: str, path: str, body: bytes, budget: Budget
+    ) -> dict[str, Any]:
         if not _OURS.fullmatch(path):
             raise missing(
                 f"Not found: {method} {path}; paths begin with /v1/models/"
@@ -95,7 +102,7 @@ class RestApi:
         if method == "POST" and (found := _POST.fullmatch(path)):
             spec = _spec(*found.group(1, 2, 3))
             try:
-                return self._post(found[4].lower(), spec, body)
+                return self._post(found[4].lower(), spec, body, budget)
             except RecursionError:
                 raise invalid("JSON Parse error: nested too deeply") from None
         if method == "GET" and (found := _GET.fullmatch(path)):
@@ -104,19 +111,23 @@ class RestApi:
         raise invalid(f"Malformed request: {method} {path}")
 
     def _post(
-        self, call: str, spec: model_pb2.ModelSpec, body: bytes
+        self,
+        call: str,
+        spec: model_pb2.ModelSpec,
+        body: bytes,
+        budget: Budget,
     ) -> dict[str, Any]:
         if call == "predict":
             request = predict_pb2.PredictRequest(model_spec=spec)
             is_rows = json_requests.fill_predict(
-                json_requests.parse(body), self._model.inputs, request
+                _parsed(body, budget), self._model.inputs, request
             )
-            response = self._model.predict(request)
+            response = self._model.predict(request, budget)
             return json_answers.predictions(response.outputs, is_rows)
         if call == "classify":
             asked = classification_pb2.ClassificationRequest(model_spec=spec)
-            json_requests.fill_classify(json_requests.parse(body), asked)
-            result = self._model.classify(asked).result
+            json_requests.fill_classify(_parsed(body, budget), asked)
+            result = self._model.classify(asked, budget).result
             return json_answers.classifications(result)
         raise ServingError(
             grpc.StatusCode.UNIMPLEMENTED, "Method not implemented!"
@@ -139,6 +150,17 @@ def error_body(message: str) -> bytes:
     # What it quotes may be no text.
     text = message.encode(errors="backslashreplace").decode()
     return json_answers.to_body({"error": text})
+
+
+def _parsed(body: bytes, budget: Budget) -> dict[str, Any]:
+    """The object that a body is, of no more rows than there may be."""
+    document = json_requests.parse(body)
+    given = [document.get(key) for key in ("instances", "examples", "inputs")]
+    if isinstance(given[-1], dict):
+        given += given[-1].values()
+    for rows in given:
+        budget.check_rows(len(rows) if isinstance(rows, list) else 0)
+    return document
 
 
 def _spec(

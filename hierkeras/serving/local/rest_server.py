@@ -16,24 +16,24 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Coroutine,
     MutableMapping,
 )
-from concurrent import futures
-from typing import Any
+from typing import Any, TypeVar
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from hierkeras.serving.local.rest_api import RestApi, error_body
+from hierkeras.serving.local.errors import ServingError
+from hierkeras.serving.local.limits import Budget, Limits
+from hierkeras.serving.local.pool import Pool
+from hierkeras.serving.local.rest_api import STATUSES, RestApi, error_body
 
 _MAX_CONNECTIONS = 256
 _HEAD_SECONDS = 10.0
-_BODY_SECONDS = 60.0
-# Bodies that are being read, or answered, take at most so often the size of
-# the largest that is allowed.
-_BODIES_AT_ONCE = 4
 _GZIP = 16 + zlib.MAX_WBITS
 
+_Answer = TypeVar("_Answer")
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
@@ -59,8 +59,7 @@ class RestServer:
         api: Answers.
         listener: A socket that listens.
         num_threads: Most requests that are answered at once.
-        max_body_bytes: Most bytes of a request's body, also after it was
-            decompressed.
+        limits: What requests may cost; a body also after it was decompressed.
     """
 
     def __init__(
@@ -68,13 +67,13 @@ class RestServer:
         api: RestApi,
         listener: socket.socket,
         num_threads: int,
-        max_body_bytes: int,
+        limits: Limits,
     ) -> None:
         self._listener = listener
-        self._pool = futures.ThreadPoolExecutor(num_threads, "rest")
+        self._application = _Application(api, num_threads, limits)
         self._server = uvicorn.Server(
             uvicorn.Config(
-                _Application(api, self._pool, max_body_bytes),
+                self._application,
                 http=_Protocol,
                 loop="asyncio",
                 ws="none",
@@ -91,6 +90,11 @@ class RestServer:
         self._thread = threading.Thread(
             target=self._server.run, args=([listener],), daemon=True
         )
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something still runs."""
+        return self._application.is_busy
 
     def start(self) -> None:
         """Answers from now on."""
@@ -115,7 +119,7 @@ class RestServer:
             self._listener.close()
         else:
             self._thread.join(seconds)
-        self._pool.shutdown(wait=False)
+        self._application.close()
 
 
 class _Protocol(H11Protocol):
@@ -148,17 +152,29 @@ class _Application:
 
     Args:
         api: Answers.
-        pool: Where it does.
-        max_body_bytes: See `RestServer`.
+        num_threads: Most requests that are answered at once.
+        limits: What they may cost.
     """
 
-    def __init__(
-        self, api: RestApi, pool: futures.Executor, max_body_bytes: int
-    ) -> None:
+    def __init__(self, api: RestApi, num_threads: int, limits: Limits) -> None:
         self._api = api
-        self._pool = pool
-        self._max_bytes = max_body_bytes
-        self._room = _BODIES_AT_ONCE * max_body_bytes
+        self._limits = limits
+        self._max_bytes = limits.message_bytes
+        # Of all bodies that are being read, or answered.
+        self._room = limits.held_bytes
+        self._pool = Pool("rest", num_threads, limits.queued, self._room)
+        # Of its own, so that who watches the model is answered at any time.
+        self._questions = Pool("rest-get", 1, limits.queued, self._room)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something still runs."""
+        return self._pool.is_busy or self._questions.is_busy
+
+    def close(self) -> None:
+        """Takes no more; what runs is not waited for."""
+        self._pool.close()
+        self._questions.close()
 
     async def __call__(
         self, scope: _Message, receive: _Receive, send: _Send
@@ -167,8 +183,10 @@ class _Application:
         body = bytearray()
         try:
             await self._read(scope, receive, body)
-            status, answer = await self._answer(scope, body)
+            status, answer = await self._answer(scope, receive, body)
             await _respond(send, status, answer)
+        except ServingError as error:
+            await _respond(send, STATUSES[error.code], error_body(error.told))
         except _Refused as error:
             close = (b"connection", b"close")
             await _respond(send, error.status, error_body(str(error)), close)
@@ -176,18 +194,25 @@ class _Application:
             self._room += len(body)
 
     async def _answer(
-        self, scope: _Message, body: bytearray
+        self, scope: _Message, receive: _Receive, body: bytearray
     ) -> tuple[int, bytes]:
         path = scope["raw_path"]
         if scope["query_string"]:
             path += b"?" + scope["query_string"]
+        method = scope["method"]
+        budget = Budget(self._limits.rows, self._limits.request_seconds)
 
         def answer() -> tuple[int, bytes]:
             plain = _decompressed(scope, body, self._max_bytes)
-            return self._api.answer(scope["method"], path.decode(), plain)
+            return self._api.answer(method, path.decode(), plain, budget)
 
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, answer)
+        pool = self._questions if method == "GET" else self._pool
+        budget.share(pool.way_giver())
+        try:
+            return await _while_connected(pool.run(answer, len(body)), receive)
+        except (asyncio.CancelledError, _Refused):
+            budget.cancel()
+            raise
 
     async def _read(
         self, scope: _Message, receive: _Receive, body: bytearray
@@ -202,13 +227,14 @@ class _Application:
             if _header(scope, b"expect"):  # it asks before it sends
                 raise refusal
         try:
-            async with asyncio.timeout(_BODY_SECONDS):
+            async with asyncio.timeout(self._limits.receive_seconds):
                 async for chunk in _chunks(receive):
                     refusal = refusal or self._keep(chunk, body)
         except TimeoutError:
             raise _Refused(
                 http.HTTPStatus.REQUEST_TIMEOUT,
-                f"the request did not arrive within {_BODY_SECONDS:g} s",
+                "the request did not arrive within "
+                f"{self._limits.receive_seconds:g} s",
             ) from None
         if refusal:
             raise refusal
@@ -231,15 +257,37 @@ class _Application:
         return refusal
 
 
+async def _while_connected(
+    answer: Coroutine[Any, Any, _Answer], receive: _Receive
+) -> _Answer:
+    """Waits for an answer, unless the client goes away before."""
+    answering = asyncio.ensure_future(answer)
+    leaving = asyncio.ensure_future(receive())
+    try:
+        await asyncio.wait(
+            (answering, leaving), return_when=asyncio.FIRST_COMPLETED
+        )
+        if not answering.done():
+            raise _gone()
+        return answering.result()
+    finally:
+        leaving.cancel()
+        answering.cancel()
+
+
 async def _chunks(receive: _Receive) -> AsyncIterator[bytes]:
     """The parts of a request's body."""
     more = True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise _Refused(http.HTTPStatus.BAD_REQUEST, "the client went away")
+            raise _gone()
         yield message.get("body", b"")
         more = message.get("more_body", False)
+
+
+def _gone() -> _Refused:
+    return _Refused(http.HTTPStatus.BAD_REQUEST, "the client went away")
 
 
 def _too_large(max_bytes: int) -> _Refused:

@@ -8,6 +8,7 @@ util.cc in TensorFlow.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,7 +30,9 @@ from tensorflow_serving.apis import (
 
 from hierkeras.serving.checks import warmup
 from hierkeras.serving.graph.signatures import CLASSIFY_METHOD, SERVING_DEFAULT
-from hierkeras.serving.local.errors import ServingError, invalid, type_name
+from hierkeras.serving.local import slices, tensors
+from hierkeras.serving.local.errors import ServingError, invalid
+from hierkeras.serving.local.limits import Budget
 from hierkeras.serving.trust import graphs
 
 _MAX_WARM_UP_RECORDS = 1000
@@ -116,9 +119,9 @@ class Servable:
     def _run_log(self, log: prediction_log_pb2.PredictionLog) -> None:
         kind = log.WhichOneof("log_type")
         if kind == "predict_log":
-            self.predict(log.predict_log.request)
+            self.predict(log.predict_log.request, Budget())
         elif kind == "classify_log":
-            self.classify(log.classify_log.request)
+            self.classify(log.classify_log.request, Budget())
         elif kind is not None:
             raise ServingError(
                 grpc.StatusCode.UNIMPLEMENTED,
@@ -126,33 +129,36 @@ class Servable:
             )
 
     def predict(
-        self, request: predict_pb2.PredictRequest
+        self, request: predict_pb2.PredictRequest, budget: Budget
     ) -> predict_pb2.PredictResponse:
         """Answers a request of the Predict API.
 
         Args:
             request: The request; which model it names does not matter here.
+            budget: What it may cost.
 
         Raises:
             ServingError: If it is refused.
         """
         signature = self._predict_signature(request.model_spec)
-        feeds = _feeds(signature, request.inputs)
+        feeds = _feeds(signature, request.inputs, budget)
         aliases = _wanted(signature, request.output_filter)
         response = predict_pb2.PredictResponse(
             model_spec=self._spec(request.model_spec)
         )
-        for alias, value in self._run(signature, feeds, aliases).items():
+        outputs = self._run(signature, feeds, aliases, budget)
+        for alias, value in outputs.items():
             response.outputs[alias].CopyFrom(_to_proto(value))
         return response
 
     def classify(
-        self, request: classification_pb2.ClassificationRequest
+        self, request: classification_pb2.ClassificationRequest, budget: Budget
     ) -> classification_pb2.ClassificationResponse:
         """Answers a request of the Classify API.
 
         Args:
             request: The request; which model it names does not matter here.
+            budget: What it may cost.
 
         Raises:
             ServingError: If it is refused.
@@ -163,7 +169,7 @@ class Servable:
                 "No classification inputs found in SignatureDef: "
                 f"{str(signature).strip()}"
             )
-        examples = _examples(request.input)
+        examples = _examples(request.input, budget)
         aliases = [a for a in ("classes", "scores") if a in signature.outputs]
         if not aliases:
             raise _unfit(
@@ -172,7 +178,7 @@ class Servable:
                 f"{str(signature).strip()}"
             )
         feeds = {signature.inputs["inputs"].name: examples}
-        outputs = self._run(signature, feeds, aliases)
+        outputs = self._run(signature, feeds, aliases, budget)
         _check_classifications(outputs, len(examples))
         response = classification_pb2.ClassificationResponse(
             model_spec=self._spec(request.model_spec)
@@ -226,11 +232,34 @@ class Servable:
         signature: SignatureDef,
         feeds: dict[str, np.ndarray],
         aliases: list[str],
+        budget: Budget,
     ) -> dict[str, np.ndarray]:
         """The outputs of these names, of inputs by tensor name."""
         names = {alias: signature.outputs[alias].name for alias in aliases}
+
+        def run(part: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return self._run_session(names, part, budget)
+
+        if slices.are_rows(signature, aliases):
+            return slices.run(run, feeds, budget)
+        return run(feeds)
+
+    def _run_session(
+        self,
+        names: dict[str, str],
+        feeds: dict[str, np.ndarray],
+        budget: Budget,
+    ) -> dict[str, np.ndarray]:
+        """Runs the graph, for as long as the budget allows."""
+        options = None
+        if (left := budget.seconds_left()) < math.inf:
+            options = tf.compat.v1.RunOptions(
+                timeout_in_ms=max(1, round(1000 * left))
+            )
         try:
-            return self._session.run(names, feeds)
+            return self._session.run(names, feeds, options)
+        except tf.errors.DeadlineExceededError:
+            raise budget.over() from None
         except tf.errors.OpError as error:
             raise ServingError.of(error) from None
         except ValueError as error:  # a shape that the input cannot have
@@ -245,7 +274,7 @@ def _check_trust(path: str) -> None:
 
 
 def _feeds(
-    signature: SignatureDef, given: Mapping[str, TensorProto]
+    signature: SignatureDef, given: Mapping[str, TensorProto], budget: Budget
 ) -> dict[str, np.ndarray]:
     """The inputs of a Predict request by tensor name."""
     if set(given) != set(signature.inputs):
@@ -258,22 +287,9 @@ def _feeds(
         )
     feeds = {}
     for number, (alias, info) in enumerate(sorted(signature.inputs.items())):
-        try:
-            value = tf.make_ndarray(given[alias])
-        except (TypeError, ValueError, KeyError, OverflowError):
-            raise invalid(f"tensor parsing error: {alias}") from None
-        if given[alias].dtype != info.dtype:
-            raise invalid(
-                f"Expects arg[{number}] to be {type_name(info.dtype)} but "
-                f"{type_name(given[alias].dtype)} is provided"
-            )
-        shape = tf.TensorShape(info.tensor_shape)
-        if not shape.is_compatible_with(value.shape):
-            raise invalid(
-                f"input {alias} has shape {tf.TensorShape(value.shape)}; the "
-                f"signature takes {shape}"
-            )
-        feeds[info.name] = value
+        feeds[info.name] = tensors.to_array(
+            given[alias], alias, info, number, budget
+        )
     return feeds
 
 
@@ -308,19 +324,15 @@ def _to_proto(value: np.ndarray) -> TensorProto:
     return tf.make_tensor_proto(value)
 
 
-def _examples(given: input_pb2.Input) -> np.ndarray:
+def _examples(given: input_pb2.Input, budget: Budget) -> np.ndarray:
     """The serialized examples of a Classify request."""
+    context, listed = b"", given.example_list.examples
     if given.WhichOneof("kind") == "example_list_with_context":
-        context = given.example_list_with_context.context.SerializeToString()
-        examples = [
-            context + example.SerializeToString()
-            for example in given.example_list_with_context.examples
-        ]
-    else:
-        examples = [
-            example.SerializeToString()
-            for example in given.example_list.examples
-        ]
+        with_context = given.example_list_with_context
+        context = with_context.context.SerializeToString()
+        listed = with_context.examples
+    budget.check_rows(len(listed))
+    examples = [context + example.SerializeToString() for example in listed]
     if not examples:
         raise invalid("Input is empty.")
     return np.array(examples, object)

@@ -7,7 +7,8 @@
 
 As in TensorFlow Serving with its default policy, the highest number is
 served; a new one is loaded and warmed up before the old one is let go, and
-one that cannot be loaded changes nothing.
+one that cannot be loaded changes nothing, and is tried again once its folder
+is another one and stays so from one look to the next: a copy may be on its way.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Callable, Iterator
 from etils import epath
 from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
 
-from hierkeras.serving.local.base_path import find
+from hierkeras.serving.local.base_path import State, find, state
 from hierkeras.serving.local.errors import ServingError
 from hierkeras.serving.local.servable import Servable
 
@@ -37,6 +38,24 @@ class Status:
 
     state: int
     error: ServingError | None = None
+
+
+@dataclasses.dataclass
+class _Failure:
+    """What was in the folder of a version that could not be loaded.
+
+    Args:
+        tried: At the last attempt.
+        seen: At the last look.
+    """
+
+    tried: State
+    seen: State
+
+    def is_mended(self, now: State) -> bool:
+        """Whether it is worth another attempt; remembers this look."""
+        is_settled, self.seen = now == self.seen, now
+        return is_settled and now != self.tried
 
 
 @dataclasses.dataclass
@@ -74,7 +93,7 @@ class Versions:
         self._lock = threading.Lock()
         self._current: _Loaded | None = None
         self._statuses: dict[int, Status] = {}
-        self._failed: set[int] = set()
+        self._failures: dict[int, _Failure] = {}
         self._waiting_for = ""
 
     def poll(self) -> None:
@@ -86,14 +105,17 @@ class Versions:
             reason = error.strerror or error
             self._wait(f"cannot read {self._base_path} ({reason})")
             return
-        self._failed &= found.keys()
+        for gone in self._failures.keys() - found.keys():
+            del self._failures[gone]
         if not found:
             self._wait(f"{self._base_path} holds no folder named by a number")
             self._swap(None)
             return
         self._waiting_for = ""
         number = max(found)
-        if number not in self._failed and number != self._number():
+        if number == self._number():
+            return
+        if self._is_worth_it(number, found[number]):
             self._load(number, found[number])
 
     @contextlib.contextmanager
@@ -139,7 +161,14 @@ class Versions:
             self._waiting_for = reason
             self._say(f"{reason}; waiting for a version")
 
+    def _is_worth_it(self, number: int, path: str) -> bool:
+        """Whether an attempt to load a version may succeed."""
+        failure = self._failures.get(number)
+        return failure is None or failure.is_mended(state(path))
+
     def _load(self, number: int, path: str) -> None:
+        # Before: what arrives while it is read may be what it lacks.
+        before = state(path)
         self._set_status(number, ModelVersionStatus.LOADING)
         servable = None
         try:
@@ -149,8 +178,10 @@ class Versions:
         except Exception as error:
             if servable is not None:
                 servable.close()
+            self._failures[number] = _Failure(before, before)
             self._refuse(number, ServingError.of(error))
             return
+        self._failures.pop(number, None)
         self._swap(_Loaded(servable))
         self._say(f"version {number} is served")
         # A closed version's graph is made of cycles, and large.
@@ -158,7 +189,6 @@ class Versions:
 
     def _refuse(self, number: int, error: ServingError) -> None:
         self._set_status(number, ModelVersionStatus.END, error)
-        self._failed.add(number)
         before = self._number()
         rest = (
             "nothing is served" if before is None else f"version {before} stays"

@@ -16,6 +16,7 @@ from hierkeras.serving.client import answers
 from hierkeras.serving.client import remote as remote_module
 from hierkeras.serving.client.answers import BadImage
 from hierkeras.serving.client.remote import RemoteModel
+from hierkeras.serving.local.limits import Limits
 from hierkeras.serving.local.server import Server
 from tests.serving.served_tree import encoded, publish
 
@@ -37,7 +38,12 @@ def narrow(base_path):
     publish(base_path, 1)
     address = ("127.0.0.1", 0)
     running = Server(
-        "animals", str(base_path), *address, 4, print, max_message_bytes=2**14
+        "animals",
+        str(base_path),
+        *address,
+        4,
+        print,
+        limits=Limits(message_bytes=2**14),
     )
     running.start(0)
     model = RemoteModel(f"127.0.0.1:{running.port}", "animals", 20)

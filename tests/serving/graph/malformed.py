@@ -271,6 +271,23 @@ def of_many_frames():
     }
 
 
+def of_many_parts(count):
+    """Images with so many small parts before what is looked for."""
+    images = {"jpeg": encode(picture(), "JPEG", exif=_exif(6))}
+    images["gif"] = encode(picture(), "GIF")
+    images["png"] = encode(picture(), "PNG", exif=_exif(6))
+    table = 13 + 3 * (2 << (images["gif"][10] & 7))
+    parts = {
+        "jpeg": (2, b"\xff\xe5\0\2"),
+        "gif": (table, b"\x21\xfe\1x\0"),
+        "png": (33, png_chunk(b"abCd", b"")),
+    }
+    return {
+        name: images[name][:place] + part * count + images[name][place:]
+        for name, (place, part) in parts.items()
+    }
+
+
 def lying():
     """What TensorFlow decodes, or dies of, and a server must not."""
     data = whole()["png"]

@@ -1,4 +1,5 @@
 import functools
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hierkeras.data.decoding.problems import (
     DAMAGED,
     FINE,
     TOO_LARGE,
+    TOO_MANY_PARTS,
 )
 from hierkeras.recipe import serving
 from hierkeras.serving.checks import verification
@@ -113,6 +115,16 @@ class TestDecodeRows:
     def test_what_misleads_the_decoder_is_refused(self, decode, name):
         found = problem(decode, malformed.lying()[name])
         assert found in (DAMAGED, *BY_LIBRARY)
+
+    @pytest.mark.parametrize("kind", ["jpeg", "gif", "png"])
+    def test_parts_are_bounded_by_the_bytes_that_they_have(self, decode, kind):
+        few, many = (malformed.of_many_parts(n)[kind] for n in (100, 10_000))
+        assert problem(decode, few) == FINE
+        assert problem(decode, many) == TOO_MANY_PARTS
+        began = time.process_time()
+        decode([many] * 10)
+        # Before they were bounded, 0.3 s each: minutes in one request.
+        assert time.process_time() - began < 1
 
     @pytest.mark.slow
     def test_of_many_frames_only_the_first_is_decoded(self, decode):

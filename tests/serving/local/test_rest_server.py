@@ -1,6 +1,7 @@
 """HTTP arrives whole, bounded and in time, or is refused."""
 
 import contextlib
+import dataclasses
 import gzip
 import json
 import socket
@@ -10,11 +11,13 @@ import time
 import pytest
 
 from hierkeras.serving.local import rest_server
+from hierkeras.serving.local.limits import Limits
 from hierkeras.serving.local.rest_server import RestServer
 from tests.serving.local.asking import ask
 from tests.serving.served_tree import until
 
 MAX_BYTES = 300_000
+LIMITS = Limits(message_bytes=MAX_BYTES)
 
 
 class Echo:
@@ -24,7 +27,7 @@ class Echo:
         self.may_answer = threading.Event()
         self.asked = []
 
-    def answer(self, method, path, body):
+    def answer(self, method, path, body, budget):
         self.asked.append(path)
         if path == "/wait":
             assert self.may_answer.wait(20)
@@ -33,10 +36,11 @@ class Echo:
 
 
 @contextlib.contextmanager
-def running(api, num_threads=2):
+def running(api, num_threads=2, **limits):
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    server = RestServer(api, listener, num_threads, MAX_BYTES)
+    limits = dataclasses.replace(LIMITS, **limits)
+    server = RestServer(api, listener, num_threads, limits)
     server.start()
     try:
         yield server, port
@@ -135,11 +139,14 @@ def test_who_asks_before_it_sends_is_refused_at_once(port):
 def test_bodies_that_are_too_large_together_are_refused(port):
     half = b"x" * (MAX_BYTES // 2)
     waiting = [
-        head(MAX_BYTES) + half for _ in range(2 * rest_server._BODIES_AT_ONCE)
+        head(MAX_BYTES) + half
+        for _ in range(2 * LIMITS.held_bytes // MAX_BYTES)
     ]
     with contextlib.ExitStack() as stack:
         for sent in waiting:
             stack.enter_context(connected(port, sent))
+
+        time.sleep(0.5)  # what is asked meanwhile would take their room
 
         def is_refused():
             status, told = ask(port, "POST", "/x", b"x" * 1000)
@@ -168,9 +175,8 @@ def test_a_head_must_arrive_in_time(monkeypatch, echo):
         check_answers(port)
 
 
-def test_a_body_must_arrive_in_time(monkeypatch, echo):
-    monkeypatch.setattr(rest_server, "_BODY_SECONDS", 0.3)
-    with running(echo) as (_, port):
+def test_a_body_must_arrive_in_time(echo):
+    with running(echo, receive_seconds=0.3) as (_, port):
         with connected(port, head(10) + b"123") as client:
             assert client.recv(1000).startswith(b"HTTP/1.1 408")
         check_answers(port)
@@ -213,7 +219,7 @@ def test_there_are_only_so_many_connections(monkeypatch, echo):
 def test_only_so_many_run_at_once(echo):
     with running(echo, num_threads=2) as (_, port):
         waiting = [
-            threading.Thread(target=ask, args=(port, "GET", "/wait"))
+            threading.Thread(target=ask, args=(port, "POST", "/wait"))
             for _ in range(3)
         ]
         for thread in waiting:
@@ -231,7 +237,7 @@ def test_what_runs_is_finished_when_it_stops(echo):
     found = []
     with running(echo) as (server, port):
         asking = threading.Thread(
-            target=lambda: found.append(ask(port, "GET", "/wait"))
+            target=lambda: found.append(ask(port, "POST", "/wait"))
         )
         asking.start()
         until(lambda: echo.asked == ["/wait"])
@@ -254,7 +260,7 @@ def test_what_runs_is_finished_when_it_stops(echo):
 
 def test_what_runs_for_too_long_is_cut_off(echo):
     with running(echo) as (server, port), connected(port) as client:
-        client.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.sendall(b"POST /wait HTTP/1.1\r\nHost: x\r\n\r\n")
         until(lambda: echo.asked == ["/wait"])
         began = time.monotonic()
         server.begin_stop(0.1)

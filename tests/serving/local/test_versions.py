@@ -18,9 +18,16 @@ from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
 
 from hierkeras.serving.checks import warmup
 from hierkeras.serving.graph import signatures
+from hierkeras.serving.local.limits import Budget
 from hierkeras.serving.local.versions import Versions
 from tests.serving import served_tree
-from tests.serving.served_tree import encoded, publish, versions_in, write
+from tests.serving.served_tree import (
+    encoded,
+    publish,
+    until,
+    versions_in,
+    write,
+)
 
 base_path = served_tree.base_path
 
@@ -66,7 +73,8 @@ def ask(servable, images=None):
     request.inputs["image_bytes"].CopyFrom(
         tf.make_tensor_proto(images or encoded(2))
     )
-    return tf.make_ndarray(servable.predict(request).outputs["classes"])
+    outputs = servable.predict(request, Budget()).outputs
+    return tf.make_ndarray(outputs["classes"])
 
 
 def add_warm_up(folder, *logs):
@@ -193,6 +201,40 @@ def test_a_version_that_does_not_load_changes_nothing(base_path, listener):
     assert listener.poll() == 1
     publish(base_path, 2)
     assert listener.poll() == 2
+
+
+def test_a_version_that_is_copied_file_by_file_is_served_when_it_is_whole(
+    base_path, listener
+):
+    publish(base_path, 1)
+    assert listener.poll() == 1
+    whole = write(base_path / ".whole", 2)
+    arriving = base_path / "2"
+    arriving.mkdir()
+    for source in sorted(whole.rglob("*")):  # the graph before its weights
+        target = arriving / source.relative_to(whole)
+        if source.is_dir():
+            target.mkdir()
+            continue
+        content = source.read_bytes()
+        for part in content[: len(content) // 2], content:
+            target.write_bytes(part)
+            listener.poll()
+    until(lambda: listener.poll() == 2, seconds=5)
+    # No attempt while something was still arriving, but the first.
+    attempts = [line for line in listener.said if "does not load" in line]
+    assert len(attempts) == 1, listener.said
+    assert listener.states() == {2: "AVAILABLE", 1: "END"}
+
+
+def test_a_version_that_is_damaged_is_tried_once(base_path, listener):
+    (base_path / "1").mkdir()
+    for _ in range(4):
+        assert listener.poll() is None
+    (base_path / "1" / "more").write_text("damage")
+    for _ in range(4):
+        assert listener.poll() is None
+    assert len(listener.said) == 2
 
 
 @pytest.mark.parametrize("missing", ["saved_model.pb", "variables"])
