@@ -105,6 +105,7 @@ EVERYWHERE = (
     "hierkeras._errors",
     "hierkeras._faults",
     "hierkeras._option",
+    "hierkeras._signals",
 )
 
 
