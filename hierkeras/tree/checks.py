@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Collection, Mapping
 
@@ -54,6 +55,21 @@ class Generations:
             following = self.readable[following].parent
         return tuple(found), None
 
+    @functools.cached_property
+    def broken(self) -> Mapping[int, int]:
+        """Number to the first one that cannot be read of those that led there.
+
+        Of the readable ones only; without one that is whole to its beginning.
+        """
+        found: dict[int, int] = {}
+        for number in sorted(self.readable):  # a parent's number is lower
+            parent = self.readable[number].parent
+            if parent in found:
+                found[number] = found[parent]
+            elif parent is not None and parent not in self.readable:
+                found[number] = parent
+        return found
+
     def complaint(self, number: int) -> str:
         """What is wrong with a generation that cannot be read."""
         return self.unreadable.get(number, _MISSING)
@@ -82,7 +98,7 @@ class Generations:
         return frozenset(
             number
             for number in self.readable
-            if number not in lacking and self.line(number)[1] is None
+            if number not in lacking and number not in self.broken
         )
 
 
@@ -141,7 +157,7 @@ def check_generations(
         )
     current = set() if found.latest is None else {*found.line(found.latest)[0]}
     for number in sorted(found.readable):
-        broken = found.line(number)[1]
+        broken = found.broken.get(number)
         if broken is not None and number not in current:
             findings.append(
                 Finding(
