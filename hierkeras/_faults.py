@@ -16,6 +16,7 @@ _MISPLACED: Final = (errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 # What to do about an error number of the operating system.
 _REMEDIES: Final = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free space there"),
+    errno.EFBIG: "allow larger files (ulimit -f)",
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files"),
     **dict.fromkeys(
         (errno.EROFS, errno.EACCES, errno.EPERM),
@@ -32,6 +33,7 @@ _REMEDIES: Final = {
         ),
         "see that its disk works",
     ),
+    **dict.fromkeys((errno.EBUSY, errno.ETXTBSY), "see what else uses it"),
     errno.ENOENT: "bring it back",
     **dict.fromkeys(_MISPLACED, "see what is there instead"),
     errno.ENAMETOOLONG: "give a shorter name",

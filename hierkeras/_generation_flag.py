@@ -39,8 +39,9 @@ def read(store: Store) -> Generation:
     if number is None:
         return latest
     # Later ones than the latest are there after a roll-back.
-    if number not in store.numbers():
-        there = ", ".join(map(str, store.numbers()))
+    numbers = store.numbers().generations
+    if number not in numbers:
+        there = ", ".join(map(str, numbers))
         raise UserError(
             f"--generation={number}: work directory {store.root} has {there}; "
             "give one of these"

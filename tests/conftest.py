@@ -98,6 +98,7 @@ def run_binary() -> Callable[..., Outcome]:
 
 @contextlib.contextmanager
 def _signal_handlers_kept() -> Iterator[None]:
+    """Takes back that a binary's end leaves signals to the system."""
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.getsignal(number) for number in numbers]
     try:

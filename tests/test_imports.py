@@ -107,6 +107,7 @@ EVERYWHERE = (
     "hierkeras._errors",
     "hierkeras._faults",
     "hierkeras._option",
+    "hierkeras._signals",
 )
 
 

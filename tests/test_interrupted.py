@@ -50,7 +50,7 @@ def interrupt(workdir, number, after, *flags):
             time.sleep(0.02)
         told += process.stderr.readlines()
         assert process.stdout.read() == ""
-    assert process.returncode == 1, told
+    assert process.returncode == 128 + number, told
     assert used - before < SECONDS_TO_END
     assert not [w for w in workers if w.is_running() and w.status() != "zombie"]
     return told

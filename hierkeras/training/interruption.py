@@ -9,7 +9,8 @@ import types
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from hierkeras._signals import SIGNALS
+
 _Result = TypeVar("_Result")
 
 
@@ -40,7 +41,7 @@ class Deferral:
 
     def __init__(self) -> None:
         self._before: dict[signal.Signals, Any] = {}
-        self._is_noted = False
+        self._noted: int | None = None
 
     def begin(self) -> None:
         """From now on, an interruption is only noted."""
@@ -55,14 +56,19 @@ class Deferral:
         Raises:
             KeyboardInterrupt: If there was one since `begin`.
         """
-        for number, handler in self._before.items():
+        before, self._before = self._before, {}
+        for number, handler in before.items():
             signal.signal(number, handler)
-        is_noted, self._is_noted, self._before = self._is_noted, False, {}
-        if is_noted:
-            raise KeyboardInterrupt
+        noted, self._noted = self._noted, None
+        if noted is None:
+            return
+        handler = before.get(signal.Signals(noted))
+        if callable(handler):
+            handler(noted, None)  # which raises, and knows of it then
+        raise KeyboardInterrupt(noted)
 
     def _note(self, number: int, frame: types.FrameType | None) -> None:
-        self._is_noted = True
+        self._noted = number
 
 
 def interrupt_once() -> Callable[..., None]:
@@ -75,6 +81,6 @@ def interrupt_once() -> Callable[..., None]:
     def interrupt(number: int, frame: types.FrameType | None) -> None:
         for each in SIGNALS:
             signal.signal(each, signal.SIG_IGN)
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(number)
 
     return interrupt

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
-import re
 from collections.abc import Collection, Mapping
 
 import msgspec
 from etils import epath
 
-from hierkeras.tree import atomic, generation, sums
+from hierkeras.tree import atomic, generation, numbering, sums
 from hierkeras.tree.finding import Finding, command
 from hierkeras.tree.store import Store
 
@@ -30,12 +30,14 @@ class Generations:
         unreadable: Number to what is wrong with the file.
         latest: The number that `LATEST` holds; None if there is none.
         pointer: What is wrong with `LATEST`; empty if nothing.
+        strange: Names of files that are called as generations and are none.
     """
 
     readable: Mapping[int, generation.Generation]
     unreadable: Mapping[int, str]
     latest: int | None
     pointer: str
+    strange: tuple[str, ...] = ()
 
     def line(self, number: int) -> tuple[tuple[int, ...], int | None]:
         """The generations that led to one, it first.
@@ -52,6 +54,21 @@ class Generations:
             found.append(following)
             following = self.readable[following].parent
         return tuple(found), None
+
+    @functools.cached_property
+    def broken(self) -> Mapping[int, int]:
+        """Number to the first one that cannot be read of those that led there.
+
+        Of the readable ones only; without one that is whole to its beginning.
+        """
+        found: dict[int, int] = {}
+        for number in sorted(self.readable):  # a parent's number is lower
+            parent = self.readable[number].parent
+            if parent in found:
+                found[number] = found[parent]
+            elif parent is not None and parent not in self.readable:
+                found[number] = parent
+        return found
 
     def complaint(self, number: int) -> str:
         """What is wrong with a generation that cannot be read."""
@@ -81,7 +98,7 @@ class Generations:
         return frozenset(
             number
             for number in self.readable
-            if number not in lacking and self.line(number)[1] is None
+            if number not in lacking and number not in self.broken
         )
 
 
@@ -89,16 +106,15 @@ def read_generations(store: Store) -> Generations:
     """Reads all that can be read."""
     # First: meanwhile another may be published, and LATEST point at it.
     latest, pointer = _read_latest(store)
+    numbers = store.numbers()
     readable, unreadable = {}, {}
-    paths = store.generations.iterdir() if store.generations.exists() else ()
-    for path in sorted(paths):
-        if re.fullmatch(r"[0-9]{1,18}\.json", path.name):
-            number = int(path.stem)
-            try:
-                readable[number] = _read(path, number)
-            except (OSError, ValueError, msgspec.DecodeError) as error:
-                unreadable[number] = f"is damaged ({error})"
-    return Generations(readable, unreadable, latest, pointer)
+    for number in numbers.generations:
+        path = store.generations / numbering.file_name(number)
+        try:
+            readable[number] = _read(path, number)
+        except (OSError, ValueError, msgspec.DecodeError) as error:
+            unreadable[number] = f"is damaged ({error})"
+    return Generations(readable, unreadable, latest, pointer, numbers.strange)
 
 
 def check_generations(
@@ -114,7 +130,7 @@ def check_generations(
     """
     findings = _check_latest(store, found, lacking)
     for number, why in found.unreadable.items():
-        path = store.generations / f"{number:06d}.json"
+        path = store.generations / numbering.file_name(number)
         aside = path.with_suffix(".damaged")
         findings.append(
             Finding(
@@ -126,14 +142,27 @@ def check_generations(
                 (command("mv", path, aside),),
             )
         )
+    for name in found.strange:
+        path = store.generations / name
+        findings.append(
+            Finding(
+                "damage",
+                os.fspath(path),
+                "it is called as a generation, and is none: no step has got "
+                "that far, or names a file so",
+                "give it a name that is not of a generation; steps go on "
+                "without it",
+                (command("mv", path, path.with_name(f"{name}.strange")),),
+            )
+        )
     current = set() if found.latest is None else {*found.line(found.latest)[0]}
     for number in sorted(found.readable):
-        broken = found.line(number)[1]
+        broken = found.broken.get(number)
         if broken is not None and number not in current:
             findings.append(
                 Finding(
                     "information",
-                    os.fspath(store.generations / f"{number:06d}.json"),
+                    os.fspath(store.generations / numbering.file_name(number)),
                     f"generation {number} cannot be evaluated: generation "
                     f"{broken}, from which it comes, {found.complaint(broken)}",
                     "nothing has to be done: LATEST does not lead here",
@@ -224,17 +253,13 @@ def _read(path: epath.Path, number: int) -> generation.Generation:
 
 
 def _read_latest(store: Store) -> tuple[int | None, str]:
-    path = store.root / "LATEST"
     try:
-        text = path.read_bytes().decode("ascii", "replace")
-    except FileNotFoundError:
-        return None, _MISSING
+        number = store.pointer()
     except OSError as error:
         return None, f"cannot be read ({error.strerror})"
-    number = re.fullmatch(r"([0-9]{1,18})[ \t\r\n]*", text)
-    if number is None:
-        return None, f"is damaged: it holds {text[:40]!r}, which is no number"
-    return int(number[1]), ""
+    except ValueError as error:
+        return None, f"is damaged: {error}"
+    return number, _MISSING if number is None else ""
 
 
 def _check_latest(
@@ -280,7 +305,7 @@ def _check_latest(
 def _newer(store: Store, number: int, latest: int) -> Finding:
     return Finding(
         "information",
-        os.fspath(store.generations / f"{number:06d}.json"),
+        os.fspath(store.generations / numbering.file_name(number)),
         f"generation {number} is newer than {latest}, at which LATEST points: "
         "somebody went back, or a step was cut off",
         "nothing has to be done: the next step goes on from generation "

@@ -29,10 +29,8 @@ import msgspec
 from etils import epath
 
 from hierkeras._errors import UserError
-from hierkeras.tree import atomic, generation
+from hierkeras.tree import atomic, generation, numbering
 
-# Of a generation's number: what Python and file systems take with ease.
-_MAX_DIGITS = 18
 # What is in a work directory that holds nothing.
 _NOTHING = {"LOCK", "contents"}
 
@@ -68,15 +66,31 @@ class Store:
         Raises:
             UserError: If the pointer or its generation is damaged.
         """
-        name = self._pointer()
-        if name is None:
-            return None
-        if not name.isdecimal() or len(name) > _MAX_DIGITS:
+        try:
+            number = self.pointer()
+        except ValueError as error:
             raise UserError(
-                f"{self._latest} is damaged: expected a number such as "
-                f"000002, received {name[:40]!r}; {self.advice}"
-            )
-        return self.read(int(name))
+                f"{self._latest} is damaged: {error}; {self.advice}"
+            ) from None
+        return None if number is None else self.read(number)
+
+    def pointer(self) -> int | None:
+        """The number in `LATEST`; None if there is no such file.
+
+        Raises:
+            UserError: If the work directory is no folder.
+            OSError: If it cannot be read.
+            ValueError: If it holds no number.
+        """
+        try:
+            return numbering.read_pointer(self._latest.read_bytes())
+        except FileNotFoundError:
+            return None
+        except NotADirectoryError:
+            raise UserError(
+                f"work directory {self.root} is no folder; give another "
+                "--workdir"
+            ) from None
 
     def history(
         self, last: generation.Generation
@@ -91,23 +105,31 @@ class Store:
             found.append(self.read(parent))
         return tuple(reversed(found))
 
-    def numbers(self) -> list[int]:
+    def numbers(self) -> numbering.Numbers:
         """The generations that are there, also later ones than the latest."""
-        return [n for n, suffix in self._numbered() if suffix == ".json"]
+        try:
+            latest = self.pointer() or 0
+        except (OSError, ValueError):
+            latest = 0  # what is wrong with it, `latest` tells
+        if not self.generations.exists():
+            return numbering.find(())
+        names = [path.name for path in self.generations.iterdir()]
+        return numbering.find(names, latest)
 
     def next_number(self) -> int:
-        """A number that no generation has had, also after a roll-back."""
-        return max((n for n, _ in self._numbered()), default=0) + 1
+        """A number that no generation has had, also after a roll-back.
 
-    def _numbered(self) -> list[tuple[int, str]]:
-        """Number and suffix of the files that take up a number, sorted."""
-        if not self.generations.exists():
-            return []
-        return sorted(
-            (int(path.stem), path.suffix)
-            for path in self.generations.iterdir()
-            if path.stem.isdecimal()
-        )
+        Raises:
+            UserError: If there is none left.
+        """
+        number = self.numbers().following
+        if number > numbering.LARGEST:
+            raise UserError(
+                f"{self.generations} holds generation {numbering.LARGEST}, "
+                "after which there are no numbers; grow a new tree in another "
+                "--workdir"
+            )
+        return number
 
     def numbered(self, new: generation.Generation) -> generation.Generation:
         """Gives a generation its number.
@@ -165,12 +187,12 @@ class Store:
         self.generations.mkdir(parents=True, exist_ok=True)
         path = self._generation_path(new.number)
         atomic.write_file(path, generation.to_json(new))
-        name = f"{new.number:06d}"
         try:
-            atomic.write_file(self._latest, f"{name}\n".encode())
+            atomic.write_file(self._latest, f"{new.number:06d}\n".encode())
         except BaseException:
-            with contextlib.suppress(OSError):  # the first error counts
-                if self._pointer() != name:
+            # The first error counts.
+            with contextlib.suppress(OSError, ValueError):
+                if self.pointer() != new.number:
                     path.unlink()
             raise
         if self.checkpoints.exists():
@@ -284,20 +306,8 @@ class Store:
         name = hashlib.sha256(root.encode()).hexdigest()[:16]
         return os.path.join(tempfile.gettempdir(), f"hierkeras-{name}.lock")
 
-    def _pointer(self) -> str | None:
-        try:
-            raw = self._latest.read_bytes()
-        except FileNotFoundError:
-            return None
-        except NotADirectoryError:
-            raise UserError(
-                f"work directory {self.root} is no folder; give another "
-                "--workdir"
-            ) from None
-        return bytes(raw).decode(errors="replace").strip()
-
     def _generation_path(self, number: int) -> epath.Path:
-        return self.generations / f"{number:06d}.json"
+        return self.generations / numbering.file_name(number)
 
 
 def _timeless(

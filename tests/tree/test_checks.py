@@ -146,6 +146,27 @@ def test_a_generation_under_another_ones_name_is_damaged(store):
     assert "it says that it is generation 2" in damages(findings)[1].what
 
 
+@pytest.mark.parametrize(
+    "name", ["999999999999999999.json", "900000.json", "3.json", "000000.json"]
+)
+@pytest.mark.parametrize("is_copy", [False, True])
+def test_a_file_that_is_only_called_as_a_generation(store, name, is_copy):
+    path = store.generations / name
+    path.write_bytes(file(store, 3).read_bytes() if is_copy else b"")
+    # Steps go on without it.
+    assert store.latest() == generation(3, 2)
+    assert store.numbered(generation(9, 3)).number == 4
+
+    findings, best = check(store)
+
+    assert best == 3
+    (finding,) = findings
+    assert (finding.level, finding.place) == ("damage", str(path))
+    follow(findings)
+    assert check(store) == ([], 3)
+    assert store.next_number() == 4
+
+
 def test_where_jobs_are_lacking_latest_goes_back_along_its_line(store):
     store.publish(generation(4, parent=2))
     findings, best = check(store, g4="lacks job abc")

@@ -76,7 +76,9 @@ def test_a_generation_comes_from_an_earlier_one():
         generation(2, parent=2)
 
 
-@pytest.mark.parametrize("content", [b"", b"two", b"-1", b"\xff\xfe2"])
+@pytest.mark.parametrize(
+    "content", [b"", b"two", b"-1", b" 000001", b"\xff\xfe2"]
+)
 def test_a_damaged_pointer_is_named(store, content):
     store.publish(generation(1))
     (store.root / "LATEST").write_bytes(content)
@@ -85,6 +87,13 @@ def test_a_damaged_pointer_is_named(store, content):
 
     assert "LATEST is damaged" in message
     assert f"hierkeras.doctor --workdir={store.root}" in message
+
+
+def test_after_the_last_number_no_step_is_made(store):
+    store.publish(msgspec.structs.replace(generation(1), number=999_999))
+
+    assert store.latest().number == 999_999
+    assert "another --workdir" in refusal(store.next_number)
 
 
 @pytest.mark.parametrize(
