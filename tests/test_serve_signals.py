@@ -60,7 +60,9 @@ def toiled(server):
 def toiling_server(base_path):
     """A server that works on a request without end."""
     with (
-        serving(base_path, "--file_system_poll_wait_seconds=0") as server,
+        serving(
+            base_path, "--file_system_poll_wait_seconds=0", "--trust"
+        ) as server,
         grpc.insecure_channel(server.address) as channel,
     ):
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
@@ -94,7 +96,7 @@ def test_the_first_signal_ends_it_after_its_grace(base_path):
 @pytest.mark.slow
 def test_a_model_that_never_comes_up_can_be_ended(base_path):
     add_endless_warm_up(base_path)
-    with serving(base_path) as server:
+    with serving(base_path, "--trust") as server:
         server.read_until("for a laptop")
         until(lambda: toiled(server) > 15)
         server.process.send_signal(signal.SIGTERM)
