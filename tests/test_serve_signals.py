@@ -73,7 +73,10 @@ def toiling_server(base_path):
         call.cancel()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)],
+)
 def test_the_second_signal_ends_it_at_once(base_path, number):
     with toiling_server(base_path) as server:
         server.process.send_signal(number)

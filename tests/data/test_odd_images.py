@@ -45,7 +45,12 @@ def folder(tmp_path_factory):
     return root
 
 
-@pytest.fixture(params=["memory", "none"])
+@pytest.fixture(
+    params=[
+        pytest.param("memory", marks=pytest.mark.slow),
+        "none",
+    ]
+)
 def images(folder, request):
     source = registry.open_source(DataConfig(f"folder:{folder}"))
     return Images(source, SIZE, Pixels(max_pixels=1000), cache=request.param)

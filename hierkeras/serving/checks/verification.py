@@ -12,8 +12,8 @@ import dataclasses
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent import futures
 
 import msgspec
 import numpy as np
@@ -80,11 +80,8 @@ def verify(folder: epath.Path, sample: Sample, tolerance: float) -> Verified:
     """
     meta_graph = read_meta_graph(folder)
     _check_operations(meta_graph)
-    requests = _requests(sample)
-    with futures.ThreadPoolExecutor(1) as at_the_same_time:
-        asked = at_the_same_time.submit(
-            _through_c_api, folder, meta_graph, requests
-        )
+    requests, signatures_ = _requests(sample), meta_graph.signature_def
+    with _Elsewhere(folder, _runs(meta_graph, requests)) as elsewhere:
         served = tf.saved_model.load(os.fspath(folder)).signatures
         _check_resizing(served, sample, tolerance)
         answers = {
@@ -92,13 +89,16 @@ def verify(folder: epath.Path, sample: Sample, tolerance: float) -> Verified:
         }
         comparison = _Comparison(sample, tolerance)
         difference = max(map(comparison.with_tree, answers, answers.values()))
-        elsewhere = asked.result()
+        others = {
+            name: dict(zip(signatures_[name].outputs, answer, strict=True))
+            for name, answer in zip(requests, elsewhere.answers(), strict=True)
+        }
     return Verified(
         images=len(sample.images),
         compared=int(comparison.is_clear.sum()),
         score_difference=difference,
         c_api_difference=max(
-            comparison.with_other(name, answer, elsewhere[name])
+            comparison.with_other(name, answer, others[name])
             for name, answer in answers.items()
         ),
         files=len(sample.files),
@@ -214,24 +214,18 @@ def _ask(signature: Callable, request: np.ndarray) -> Answer:
     return {output: value.numpy() for output, value in answer.items()}
 
 
-def _through_c_api(
-    folder: epath.Path,
+def _runs(
     meta_graph: meta_graph_pb2.MetaGraphDef,
     requests: Mapping[str, np.ndarray],
-) -> dict[str, Answer]:
+) -> list[Run]:
+    """What to run of each signature: every output, in its order."""
     runs: list[Run] = []
-    outputs = {}
     for name, request in requests.items():
         signature = meta_graph.signature_def[name]
         (given,) = signature.inputs.values()
-        outputs[name] = list(signature.outputs)
-        tensors = [signature.outputs[output].name for output in outputs[name]]
-        runs.append(({given.name: request}, tensors))
-    answers = run_elsewhere(folder, runs)
-    return {
-        name: dict(zip(names, answer, strict=True))
-        for (name, names), answer in zip(outputs.items(), answers, strict=True)
-    }
+        wanted = [output.name for output in signature.outputs.values()]
+        runs.append(({given.name: request}, wanted))
+    return runs
 
 
 def run_elsewhere(
@@ -247,25 +241,53 @@ def run_elsewhere(
     Raises:
         Mismatch: If it cannot be loaded or run.
     """
-    packed = [
-        ({name: c_api.Tensor.of(each) for name, each in inputs.items()}, names)
-        for inputs, names in runs
-    ]
-    request = c_api.Request(os.fspath(folder), packed)
-    done = subprocess.run(
-        [sys.executable, "-m", c_api.__name__],
-        input=msgspec.msgpack.encode(request),
-        capture_output=True,
-        timeout=_SECONDS,
-    )
-    if done.returncode:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        raise Mismatch(
-            "TensorFlow's C API, as TensorFlow Serving uses it, fails on it: "
-            f"{lines[-1] if lines else f'exit status {done.returncode}'}"
-        )
-    answers = msgspec.msgpack.decode(done.stdout, type=list[list[c_api.Tensor]])
-    return [[tensor.array() for tensor in answer] for answer in answers]
+    with _Elsewhere(folder, runs) as elsewhere:
+        return elsewhere.answers()
+
+
+class _Elsewhere:
+    """A process that works while this one does; see `run_elsewhere`.
+
+    Whoever leaves the block before it asked for the answers ends it.
+    """
+
+    def __init__(self, folder: epath.Path, runs: Sequence[Run]) -> None:
+        packed = [
+            (
+                {name: c_api.Tensor.of(each) for name, each in inputs.items()},
+                names,
+            )
+            for inputs, names in runs
+        ]
+        request = c_api.Request(os.fspath(folder), packed)
+        with tempfile.TemporaryFile() as file:
+            file.write(msgspec.msgpack.encode(request))
+            file.seek(0)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", c_api.__name__],
+                stdin=file,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+
+    def __enter__(self) -> _Elsewhere:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def answers(self) -> list[list[np.ndarray]]:
+        """The tensors of each run."""
+        told, errors = self._process.communicate(timeout=_SECONDS)
+        if status := self._process.returncode:
+            lines = errors.decode(errors="replace").strip().splitlines()
+            raise Mismatch(
+                "TensorFlow's C API, as TensorFlow Serving uses it, fails on "
+                f"it: {lines[-1] if lines else f'exit status {status}'}"
+            )
+        answers = msgspec.msgpack.decode(told, type=list[list[c_api.Tensor]])
+        return [[tensor.array() for tensor in answer] for answer in answers]
 
 
 class _Comparison:

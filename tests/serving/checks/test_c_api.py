@@ -29,7 +29,10 @@ def elsewhere(folder, runs):
     )
 
 
-@pytest.mark.parametrize("size", [0, 1, 33])
+@pytest.mark.parametrize(
+    "size",
+    [pytest.param(0, marks=pytest.mark.slow), 1, 33],
+)
 def test_answers_are_those_of_this_process_bit_for_bit(saved, deep_tree, size):
     images = deep_tree.images[:size]
     signature = verification.read_meta_graph(saved).signature_def[

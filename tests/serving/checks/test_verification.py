@@ -71,16 +71,22 @@ def test_only_what_every_signature_was_compared_on_is_counted(sample):
     np.testing.assert_array_equal(before[5:], after[5:])
 
 
-def test_a_score_that_is_no_number_is_found(folder, sample, monkeypatch):
-    ask = verification._ask
+@pytest.fixture(scope="module")
+def answer(folder, sample):
+    """What the SavedModel answers."""
+    served = tf.saved_model.load(str(folder)).signatures["serving_default"]
+    return verification._ask(served, sample.encoded)
 
-    def asked(signature, request):
-        answer = ask(signature, request)
-        return {**answer, "scores": np.full_like(answer["scores"], np.nan)}
 
-    monkeypatch.setattr(verification, "_ask", asked)
+def compare(sample, answer):
+    verification._Comparison(sample, 1e-4).with_tree("serving_default", answer)
+
+
+def test_a_score_that_is_no_number_is_found(sample, answer):
+    compare(sample, answer)
+    wrong = {**answer, "scores": np.full_like(answer["scores"], np.nan)}
     with pytest.raises(verification.Mismatch, match="is no number"):
-        verification.verify(folder, sample, 1e-4)
+        compare(sample, wrong)
 
 
 def altered(sample, field):
@@ -100,19 +106,16 @@ def altered(sample, field):
         ("paths", "takes another path"),
     ],
 )
-def test_a_difference_is_found(folder, sample, field, complaint):
+def test_a_difference_is_found(sample, answer, field, complaint):
     with pytest.raises(verification.Mismatch, match=complaint):
-        verification.verify(folder, altered(sample, field), 1e-4)
+        compare(altered(sample, field), answer)
 
 
-@pytest.mark.slow
-def test_what_hangs_on_the_last_digits_is_not_compared(folder, sample):
+def test_what_hangs_on_the_last_digits_is_not_compared(sample, answer):
     wrong = altered(sample, "paths")
     margins = wrong.margins.copy()
     margins[5] = 1e-6
-    verification.verify(
-        folder, dataclasses.replace(wrong, margins=margins), 1e-4
-    )
+    compare(dataclasses.replace(wrong, margins=margins), answer)
 
 
 def test_images_that_are_cropped_and_not_resized_are_found(

@@ -208,10 +208,11 @@ def test_a_server_that_is_about_to_start_is_waited_for(
         server[0].stop(0)
 
 
-def test_a_long_wait_is_said_once(capsys):
-    model = RemoteModel(f"127.0.0.1:{free_port()}", "animals", 4)
+def test_a_long_wait_is_said_once(capsys, monkeypatch):
+    monkeypatch.setattr(remote_module, "_QUIET_SECONDS", 0.2)
+    model = RemoteModel(f"127.0.0.1:{free_port()}", "animals", 2)
     with pytest.raises(UserError, match="cannot reach"):
         model.answer(encoded(1))
     said = capsys.readouterr().err
     assert said.startswith("waiting for 127.0.0.1:")
-    assert said.count("\n") == 1 and "--timeout_seconds=4" in said
+    assert said.count("\n") == 1 and "--timeout_seconds=2" in said

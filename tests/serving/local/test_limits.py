@@ -243,6 +243,7 @@ def test_only_so_many_wait(toiling_server):
         assert predict(channel, [b"1"]).result().outputs
 
 
+@pytest.mark.slow
 def test_only_so_many_wait_over_rest(toiling_server):
     path = "/v1/models/animals:predict"
     statuses = []
@@ -272,7 +273,13 @@ def is_idle(server):
     return not server.is_busy
 
 
-@pytest.mark.parametrize("rows", [[toiling.FOR_EVER], [TURNS] * 200])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [toiling.FOR_EVER],
+        pytest.param([TURNS] * 200, marks=pytest.mark.slow),
+    ],
+)
 def test_a_deadline_ends_the_work(toiling_server, rows):
     with connected(toiling_server) as channel:
         call = predict(channel, rows, timeout=0.5)
@@ -290,6 +297,7 @@ def test_a_client_that_goes_away_ends_the_work(toiling_server):
         until(lambda: is_idle(toiling_server), seconds=8)
 
 
+@pytest.mark.slow
 def test_a_http_client_that_goes_away_ends_the_work(toiling_server):
     import http.client
     import json
