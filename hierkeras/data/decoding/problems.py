@@ -10,9 +10,9 @@ from typing import Final
 
 from hierkeras.data.decoding.pixels import Pixels
 
-# A decoder failed, or nobody knows what it is: told without its name.
 # Nothing is said yet of one that is not plain: others decode it.
 NOT_PLAIN: Final = -1
+# DAMAGED: a decoder failed, or nobody knows what it is.
 FINE, DAMAGED, TOO_LARGE, TOO_MANY_PARTS = range(4)
 OTHER_FORMATS: Final = (
     "TIFF",
