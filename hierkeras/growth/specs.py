@@ -19,6 +19,7 @@ from hierkeras.training.spec import (
     Preview,
     Refined,
     Scratch,
+    Solved,
     Start,
     Together,
 )
@@ -40,12 +41,19 @@ class Specs:
     catalogue: Catalogue
     has_exemplars: bool = False
 
+    @property
+    def solves(self) -> bool:
+        """Whether heads are solved, so that nothing is trained."""
+        return self.recipe.training.heads == "solved"
+
     def scratch(self, classes: Sequence[str]) -> JobSpec:
-        """A model of `classes` from random weights."""
-        return self._spec(Scratch(), classes)
+        """A model of `classes` that starts from none of the tree's."""
+        return self._spec(Solved(None) if self.solves else Scratch(), classes)
 
     def flat(self, parent: JobId, classes: Sequence[str]) -> JobSpec:
         """The flat increment of a job to `classes`."""
+        if self.solves:
+            return self._spec(Solved(parent), classes)
         growth = self.recipe.growth
         start = Flat(
             parent,
@@ -64,6 +72,10 @@ class Specs:
         self, parent: JobId, classes: Sequence[str], leaf_layers: int
     ) -> JobSpec:
         """A leaf that goes on from a job with layers of its own; 0: all."""
+        if self.solves:
+            # Its own classes alone: what is apart within them is another
+            # thing than what is within all.
+            return self._spec(Solved(None), classes)
         growth = self.recipe.growth
         start = Clone(
             parent,
@@ -110,6 +122,8 @@ class Specs:
         Where the body of the network stays as it is, new columns are
         imprinted: there is little or no training to find them.
         """
+        if self.solves:
+            return self._spec(Solved(parent), classes)
         growth = self.recipe.growth
         starts: dict[str, Start] = {
             "none": Preview(parent),
@@ -123,7 +137,7 @@ class Specs:
         self, start: Start, classes: Sequence[str], share: float = 1.0
     ) -> JobSpec:
         recipe = self.recipe
-        if not isinstance(start, Scratch):
+        if not isinstance(start, Scratch | Solved):
             # The parent's weights take the place of a file's.
             recipe = without_weights(recipe)
         training = recipe.training

@@ -12,6 +12,7 @@ from hierkeras.data.source import Augmentation
 Schedule = Literal["adaptive", "cosine"]
 Optimizer = Literal["sgd", "muon"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+Heads = Literal["trained", "solved"]
 
 
 class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,6 +64,28 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: Annotated[
         int, option("Of every random choice.", 0, 2**32 - 1, flag="seed")
     ] = 0
+    heads: Annotated[
+        Heads,
+        option(
+            "trained: every node's network, by gradient descent; solved: a "
+            "head above a trunk that stays as it is, in closed form, from "
+            "features that are computed once.",
+            flag="heads",
+        ),
+    ] = "trained"
+    shrinkage: (
+        Annotated[
+            float,
+            option(
+                "With solved heads, the part of the covariance within classes "
+                "that is a multiple of the identity; unset: chosen by images "
+                "that are held out.",
+                0.0,
+                1.0,
+            ),
+        ]
+        | None
+    ) = None
     schedule: Annotated[
         Schedule,
         option(

@@ -96,6 +96,18 @@ class Context:
         """The images, decoded once for every job of this process."""
         return self._decoded.images
 
+    def trunk(self, network: ModelConfig) -> keras.Model:
+        """The trunk of a network, frozen; loaded once.
+
+        Raises:
+            UserError: If it is missing or damaged.
+        """
+        return self._opened.trunk(network.trunk)
+
+    def embedding(self, network: ModelConfig) -> Embedding:
+        """What a network's trunk says of the images."""
+        return self._opened.embedding(network.trunk)
+
     def samples(
         self, split: str, classes: Sequence[str]
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -10,8 +10,9 @@ import numpy as np
 from scipy import special
 
 from hierkeras.models import surgery
-from hierkeras.training import results
+from hierkeras.training import models, results, solutions, solving
 from hierkeras.training.context import Context
+from hierkeras.training.spec import Solved
 from hierkeras.tree import nodes
 
 
@@ -70,6 +71,10 @@ class Predictor:
         Returns:
             float32 array of shape (n, f).
         """
+        spec = results.read(self._context.store, job).spec
+        if isinstance(spec.start, Solved):
+            embedding = self._context.embedding(spec.network)
+            return embedding.of(indices).astype(np.float32)
         batches = self._context.images.evaluation_batches(
             indices, self._batch_size
         )
@@ -86,16 +91,21 @@ class Predictor:
         self._values.clear()
 
     def _load(self, job: str) -> keras.Model:
-        return results.load_model(self._context.store, job)
+        return models.load(self._context, job)
 
     def _run(self, job: str, indices: np.ndarray) -> np.ndarray:
-        model = self._model(job)
+        store = self._context.store
+        spec = results.read(store, job).spec
         if not indices.size:
-            return np.zeros((0, model.output_shape[-1]), np.float32)
-        batches = self._context.images.evaluation_batches(
-            indices, self._batch_size
-        )
-        logits = model.predict(batches, verbose=0)
+            return np.zeros((0, len(spec.classes)), np.float32)
+        if isinstance(spec.start, Solved):
+            head = solutions.read_head(store, job)
+            logits = solving.logits(head, indices, spec, self._context)
+        else:
+            batches = self._context.images.evaluation_batches(
+                indices, self._batch_size
+            )
+            logits = self._model(job).predict(batches, verbose=0)
         return special.softmax(logits.astype(np.float32), axis=1)
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -86,18 +86,29 @@ class JobResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def write(
-    folder: epath.Path,
-    result: JobResult,
-    history: list[dict[str, Any]],
-    model: keras.Model,
-    leaves: Sequence[Sequence[np.ndarray]] = (),
+    folder: epath.Path, result: JobResult, history: list[dict[str, Any]]
 ) -> None:
     """Writes a job's files into a folder that is not yet visible.
 
     Args:
-        folder: The folder.
+        folder: The folder, with what the job made in it.
         result: What the job gave.
-        history: What was measured in each epoch.
+        history: What was measured in each epoch, or what was chosen.
+    """
+    _write_json(folder / HISTORY_FILE, history)
+    _write_json(folder / JOB_FILE, result)
+    sums.write(folder, folder / SUMS_FILE)
+
+
+def write_model(
+    folder: epath.Path,
+    model: keras.Model,
+    leaves: Sequence[Sequence[np.ndarray]] = (),
+) -> None:
+    """Writes a trained model.
+
+    Args:
+        folder: The job's folder, that is not yet visible.
         model: The model.
         leaves: For each leaf that it was trained together with, its weights
             above the cut.
@@ -108,8 +119,6 @@ def write(
     # which would triple it.
     inference = keras.Model(model.input, model.output, name=model.name)
     keras.saving.save_model(inference, str(folder / MODEL_FILE))
-    _write_json(folder / HISTORY_FILE, history)
-    _write_json(folder / JOB_FILE, result)
     if leaves:
         arrays: dict[str, Any] = {
             f"{leaf}/{number}": weight
@@ -118,7 +127,6 @@ def write(
         }
         with (folder / LEAVES_FILE).open("wb") as file:
             np.savez(file, **arrays)
-    sums.write(folder, folder / SUMS_FILE)
 
 
 def read(store: Store, job: str) -> JobResult:
@@ -127,7 +135,7 @@ def read(store: Store, job: str) -> JobResult:
     Raises:
         UserError: If it is missing or damaged.
     """
-    with _naming_damage(store, job):
+    with naming_damage(store, job):
         raw = sums.read(store.job_folder(job), JOB_FILE)
         result = msgspec.json.decode(raw, type=JobResult)
         if result.job != job:
@@ -141,7 +149,7 @@ def read_history(store: Store, job: str) -> list[dict[str, Any]]:
     Raises:
         UserError: If it is missing or damaged.
     """
-    with _naming_damage(store, job):
+    with naming_damage(store, job):
         raw = sums.read(store.job_folder(job), HISTORY_FILE)
         return msgspec.json.decode(raw, type=list[dict[str, Any]])
 
@@ -160,7 +168,7 @@ def load_model(store: Store, job: str) -> keras.Model:
     from hierkeras.models import lrn  # noqa: F401 - registers its layer
 
     path = store.job_folder(job) / MODEL_FILE
-    with _naming_damage(store, job):
+    with naming_damage(store, job):
         spec = read(store, job).spec
         sums.read(store.job_folder(job), MODEL_FILE)
         try:
@@ -194,7 +202,7 @@ def read_leaf(store: Store, job: str, leaf: int) -> list[np.ndarray]:
     Raises:
         UserError: If they are missing or damaged.
     """
-    with _naming_damage(store, job):
+    with naming_damage(store, job):
         raw = sums.read(store.job_folder(job), LEAVES_FILE)
         with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
             own = [name for name in arrays if name.startswith(f"{leaf}/")]
@@ -248,7 +256,12 @@ def _misfit(store: Store, generation: Generation, job: str) -> UserError:
 
 
 @contextlib.contextmanager
-def _naming_damage(store: Store, job: str):
+def naming_damage(store: Store, job: str) -> Iterator[None]:
+    """Names the job in whose files a block finds damage.
+
+    Raises:
+        UserError: If it does.
+    """
     try:
         yield
     except (

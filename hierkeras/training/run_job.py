@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import keras
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 from scipy import special
 
@@ -22,13 +24,15 @@ from hierkeras.training import (
     fit,
     losses,
     results,
+    solutions,
+    solving,
     strategy,
     tensorboard,
 )
 from hierkeras.training.beginnings import Begun
 from hierkeras.training.context import Context
 from hierkeras.training.monitoring import Diverged
-from hierkeras.training.spec import JobSpec
+from hierkeras.training.spec import JobSpec, Solved
 
 # The paper's cut of the learning rate (section 5, Training Details).
 _RETRY_FACTOR = 0.1
@@ -61,41 +65,77 @@ def run_job(spec: JobSpec, label: str, context: Context) -> results.JobResult:
         )
     if context.config.runtime.deterministic:
         tf.config.experimental.enable_op_determinism()
-    start = time.monotonic()
-    begun, fitted = _twice(spec, label, context)
-    result = results.JobResult(
-        spec=spec,
-        label=label,
-        measured=measure(begun.model, spec, context),
-        images_swept=fitted.images_swept,
-        epochs=len(fitted.history),
-        seconds=time.monotonic() - start,
-        versions={"tensorflow": tf.__version__, "keras": keras.__version__},
-        rate_factor=fitted.rate_factor,
-    )
-    with store.new_job(spec.job) as folder:
-        results.write(
-            folder, result, fitted.history, begun.model, begun.leaf_weights()
-        )
+    if isinstance(spec.start, Solved):
+        result = _solve(spec, spec.start, label, context)
+    else:
+        result = _train_and_write(spec, label, context)
     store.checkpoint(spec.job).unlink(missing_ok=True)
     return result
 
 
-def measure(
-    model: keras.Model, spec: JobSpec, context: Context
-) -> results.Measured:
-    """Measures a model on all validation images of its classes.
-
-    Args:
-        model: Gives logits of shape (n, len(spec.classes)).
-        spec: Its spec.
-        context: The images.
-    """
+def _solve(
+    spec: JobSpec, start: Solved, label: str, context: Context
+) -> results.JobResult:
+    """Solves the head that a spec asks for, and writes it."""
+    begun = time.monotonic()
+    solved = solving.solve(spec, start, context)
+    head = solved.solution.head
     indices, labels = context.samples("validation", spec.classes)
-    logits = model.predict(
+    result = results.JobResult(
+        spec=spec,
+        label=label,
+        measured=measured(solving.logits(head, indices, spec, context), labels),
+        images_swept=solved.images_swept,
+        epochs=0,
+        seconds=time.monotonic() - begun,
+        versions=_versions(),
+    )
+    history = [dataclasses.asdict(solved.choice)]
+    with context.store.new_job(spec.job) as folder:
+        solutions.write(folder, solved.solution)
+        results.write(folder, result, history)
+    return result
+
+
+def _train_and_write(
+    spec: JobSpec, label: str, context: Context
+) -> results.JobResult:
+    start = time.monotonic()
+    begun, fitted = _twice(spec, label, context)
+    indices, labels = context.samples("validation", spec.classes)
+    logits = begun.model.predict(
         context.images.evaluation_batches(indices, spec.training.batch_size),
         verbose=0,
     )
+    result = results.JobResult(
+        spec=spec,
+        label=label,
+        measured=measured(logits, labels),
+        images_swept=fitted.images_swept,
+        epochs=len(fitted.history),
+        seconds=time.monotonic() - start,
+        versions=_versions(),
+        rate_factor=fitted.rate_factor,
+    )
+    with context.store.new_job(spec.job) as folder:
+        results.write_model(folder, begun.model, begun.leaf_weights())
+        results.write(folder, result, fitted.history)
+    return result
+
+
+def _versions() -> dict[str, str]:
+    return {"tensorflow": tf.__version__, "keras": keras.__version__}
+
+
+def measured(
+    logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int32]
+) -> results.Measured:
+    """Measures what a model says of all validation images of its classes.
+
+    Args:
+        logits: float array of shape (n, number of classes).
+        labels: int32 array of shape (n,).
+    """
     log_probabilities = special.log_softmax(logits.astype(np.float64), axis=1)
     own = log_probabilities[np.arange(len(labels)), labels]
     # Ties count against the model: a constant output is not half right.

@@ -120,7 +120,20 @@ class CutOut(_Start, frozen=True, tag="cut_out"):
     leaf: int
 
 
-Start = Scratch | Flat | Clone | Preview | Refined | Together | CutOut
+class Solved(_Start, frozen=True, tag="solved"):
+    """A head above a frozen trunk, solved from its features of images.
+
+    Args:
+        parent: Id of a job whose sums are gone on from, which saves time and
+            changes no more than rounding; None: all images are added up.
+    """
+
+    parent: JobId | None
+
+
+Start = (
+    Scratch | Flat | Clone | Preview | Refined | Together | CutOut | Solved
+)
 
 
 class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -165,4 +178,6 @@ def parents(start: Start) -> tuple[JobId, ...]:
     """Ids of the jobs that a job starts from."""
     if isinstance(start, Scratch):
         return ()
+    if isinstance(start, Solved):
+        return () if start.parent is None else (start.parent,)
     return (start.branch if isinstance(start, CutOut) else start.parent,)

@@ -1,0 +1,1 @@
+"""What a frozen trunk says of each image, and heads that are solved from it."""

@@ -1,0 +1,167 @@
+"""Features of images, each computed once in its life.
+
+    WORKDIR/features/<trunk id>/
+      trunk/       the trunk itself
+      plain/       features of images as they are, in shards
+      mirrored/    of images that are mirrored
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from etils import epath
+
+from hierkeras.data.catalogue import Catalogue
+from hierkeras.data.images import Images
+from hierkeras.features import shards
+from hierkeras.features.shards import KEY_BYTES, KEY_TYPE, Keys, Vectors
+
+# A process that is killed loses so much work at most.
+_SECONDS_PER_SHARD = 30.0
+_FIRST_SHARD, _LARGEST_SHARD = 512, 16_384
+
+Indices = npt.NDArray[np.int64]
+
+
+class Embedding:
+    """What a trunk says of the images of a data set.
+
+    Args:
+        folder: Where features of the trunk are.
+        trunk: Loads it: from float32 images in 0..255 to features of shape
+            (n, f). It is called if an image is new, and once.
+        images: The images.
+        batch_size: Images that go through the trunk at once.
+        is_quiet: Whether nothing is told of how far it is.
+    """
+
+    def __init__(
+        self,
+        folder: epath.Path,
+        trunk: Callable[[], keras.Model],
+        images: Images,
+        batch_size: int = 64,
+        is_quiet: bool = False,
+    ) -> None:
+        self._folder = folder
+        self._trunk = trunk
+        self._images = images
+        self._batch_size = batch_size
+        self._is_quiet = is_quiet
+        self._known: dict[str, shards.Shards] = {}
+
+    def of(self, indices: Indices, is_mirrored: bool = False) -> Vectors:
+        """The features of some images; those that are new are embedded.
+
+        Args:
+            indices: int64 array of shape (n,), n at least 1: examples that
+                can be decoded.
+            is_mirrored: Whether of the mirrored images.
+
+        Returns:
+            float16 array of shape (n, f).
+
+        Raises:
+            UserError: If features in the work directory are damaged, or no
+                numbers that float16 takes.
+        """
+        view = "mirrored" if is_mirrored else "plain"
+        keys = keys_of(self._images.source.catalogue, indices)
+        known = self._known.get(view) or shards.find(self._folder / view)
+        # Two files of the same content are one image.
+        new, first = np.unique(keys[~known.has(keys)], return_index=True)
+        if new.size:
+            missing = indices[~known.has(keys)][first]
+            known = self._embed(np.sort(missing), known, is_mirrored)
+        self._known[view] = known
+        return known.read(keys)
+
+    def _embed(
+        self, missing: Indices, known: shards.Shards, is_mirrored: bool
+    ) -> shards.Shards:
+        run = _runner(self._trunk(), is_mirrored)
+        progress = _Progress(len(missing), is_mirrored, self._is_quiet)
+        size, done = _FIRST_SHARD, 0
+        while done < len(missing):
+            start = time.monotonic()
+            block = missing[done : done + size]
+            vectors = self._run(run, block)
+            keys = keys_of(self._images.source.catalogue, block)
+            known = known.plus(keys, vectors)
+            done += len(block)
+            seconds = time.monotonic() - start
+            progress.tell(done)
+            if seconds < _SECONDS_PER_SHARD / 2:
+                size = min(2 * size, _LARGEST_SHARD)
+        return known
+
+    def _run(
+        self, run: Callable[[tf.Tensor], tf.Tensor], block: Indices
+    ) -> npt.NDArray[np.float32]:
+        batches = self._images.evaluation_batches(block, self._batch_size)
+        return np.concatenate([run(batch).numpy() for batch in batches])
+
+
+def keys_of(catalogue: Catalogue, indices: Indices) -> Keys:
+    """What images are, in 16 bytes each.
+
+    Args:
+        catalogue: The examples.
+        indices: int64 array of shape (n,).
+    """
+    digests = catalogue.digests[indices]
+    if digests.dtype == np.dtype(f"V{KEY_BYTES}"):
+        return np.ascontiguousarray(digests).view(KEY_TYPE)
+    hashed = [
+        hashlib.blake2b(catalogue.digest(i).encode(), digest_size=KEY_BYTES)
+        for i in indices.tolist()
+    ]
+    return np.array([each.digest() for each in hashed], KEY_TYPE)
+
+
+def _runner(
+    trunk: keras.Model, is_mirrored: bool
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    side, channels = trunk.input_shape[1], trunk.input_shape[3]
+
+    @tf.function(
+        autograph=False,
+        input_signature=[tf.TensorSpec([None, side, side, channels])],
+    )
+    def run(images: tf.Tensor) -> tf.Tensor:
+        if is_mirrored:
+            images = tf.image.flip_left_right(images)
+        return tf.cast(trunk(images, training=False), tf.float32)
+
+    return run
+
+
+class _Progress:
+    """Tells how far the embedding is, a line a shard."""
+
+    def __init__(self, total: int, is_mirrored: bool, is_quiet: bool) -> None:
+        self._total = total
+        self._what = "mirrored images" if is_mirrored else "images"
+        self._is_quiet = is_quiet
+        self._start = time.monotonic()
+
+    def tell(self, done: int) -> None:
+        if self._is_quiet:
+            return
+        rate = done / max(time.monotonic() - self._start, 1e-9)
+        left = (self._total - done) / rate
+        line = (
+            f"[features] {done:,} of {self._total:,} {self._what}, "
+            f"{rate:,.0f} a second"
+        )
+        if done < self._total:
+            line += f", {left:,.0f} s left"
+        print(line, file=sys.stderr, flush=True)
