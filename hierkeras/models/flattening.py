@@ -27,14 +27,13 @@ def flattened(
     images in training are left out. A layer that is called twice stays one.
 
     Args:
-        model: A `Sequential` or functional network of one input, of whatever
-            is in it only these are taken apart.
+        model: A `Sequential` or functional network of one input.
         images: Float32 tensor of shape (n, h, w, 3) for its input; the sizes
             may differ from its own.
         reserved: Names that no layer is to have.
 
     Returns:
-        Its outputs, with the structure of the network's own.
+        Its output, or several with the structure of the network's own.
 
     Raises:
         ValueError: The weights do not fit images of this size, or a layer
@@ -58,9 +57,11 @@ class _Copying:
             return tensor
         # What `keras.models.clone_model` is made of. It cannot be used
         # itself: it makes a model again of each one inside.
-        return model._run_through_graph(
+        outputs = model._run_through_graph(
             tensor, operation_fn=self._copy, call_fn=self._call
         )
+        flat = keras.tree.flatten(outputs)
+        return flat[0] if len(flat) == 1 else outputs
 
     def copy_weights(self) -> None:
         for old, new in self._copies.values():

@@ -3,10 +3,12 @@
 Keras 3 reads most HDF5 files of Keras 2. It stumbles over a few things that
 are common in networks for images, and that mean the same in both:
 
-- the `groups` of depthwise, separable and transposed convolutions, always 1
+- the `groups` of depthwise, separable and transposed convolutions, always 1,
+  and the `kernel_...` of separable ones, which are never used
 - an axis as a list of one, as batch normalisation has it
 - slashes in names, as in "Conv/BatchNorm"
 - dtype policies of the class `Policy`
+- calls of a model inside a model, which are counted from 1
 - arithmetic with a number, such as `x / 127.5`, which is a layer `TFOpLambda`
   there; here a `Rescaling`
 
@@ -22,6 +24,8 @@ _ALWAYS_ONE_GROUP = (
     "SeparableConv2D",
     "Conv2DTranspose",
 )
+_NEVER_USED = ("kernel_initializer", "kernel_regularizer", "kernel_constraint")
+_MODELS = ("Functional", "Model", "Sequential")
 _REFERENCES = ("inbound_nodes", "input_layers", "output_layers")
 
 
@@ -44,6 +48,8 @@ def converted(config: Any) -> Any:
         else converted(value)
         for key, value in config.items()
     }
+    if isinstance(config.get("layers"), list):
+        config = config | {"layers": _counted_from_0(config["layers"])}
     inner = config.get("config")
     return _of_class(config, inner) if isinstance(inner, dict) else config
 
@@ -54,13 +60,38 @@ def _of_class(config: dict[str, Any], inner: dict[str, Any]) -> Any:
         return inner.get("name")
     if kind in _ALWAYS_ONE_GROUP and inner.get("groups") == 1:
         inner = {key: inner[key] for key in inner if key != "groups"}
+    if kind == "SeparableConv2D":
+        inner = {key: inner[key] for key in inner if key not in _NEVER_USED}
     if kind == "BatchNormalization" and isinstance(inner.get("axis"), list):
         inner = inner | {"axis": inner["axis"][0]}
     if isinstance(inner.get("dtype"), dict):
-        # Its place tells a policy; Keras 3 wants more than the name there.
         inner = inner | {"dtype": _policy(inner["dtype"])}
     config = config | {"config": inner}
     return _arithmetic(config, inner) if kind == "TFOpLambda" else config
+
+
+def _counted_from_0(layers: list[Any]) -> list[Any]:
+    """Layers with references to the calls of models counted as others are."""
+    models = {
+        layer.get("name")
+        for layer in layers
+        if isinstance(layer, dict) and layer.get("class_name") in _MODELS
+    }
+
+    def counted(nodes: Any) -> Any:
+        match nodes:
+            case [str(name), int(call), *rest] if name in models and call > 0:
+                return [name, call - 1, *rest]
+            case [*items]:
+                return [counted(item) for item in items]
+        return nodes  # as Keras 3 writes them: counted from 0
+
+    return [
+        layer | {"inbound_nodes": counted(layer["inbound_nodes"])}
+        if isinstance(layer, dict) and "inbound_nodes" in layer
+        else layer
+        for layer in layers
+    ]
 
 
 def _policy(dtype: dict[str, Any]) -> Any:
