@@ -134,8 +134,8 @@ def _own_activation(operation: Any) -> str | None:
 
 def _head(operation: Any, activation: str) -> Head | None:
     kernel = np.asarray(operation.kernel, "float32")
-    kernel = kernel.reshape(kernel.shape[-2:])
-    classes = kernel.shape[1]
+    classes = kernel.shape[-1]
+    kernel = kernel.reshape(-1, classes)  # a convolution's has 1 x 1 before
     bias = (
         np.asarray(operation.bias, "float32")
         if operation.use_bias

@@ -32,12 +32,14 @@ _CHOICES = (
 )
 
 # Layers and operations that prepare images, or leave their values alone.
-_PREPARING = frozenset(
-    "Rescaling Normalization Add Subtract Multiply Divide TrueDivide".split()
-)
-_NEUTRAL = frozenset(
-    "Identity Cast Flip GetItem Resizing CenterCrop ZeroPadding2D".split()
-)
+_PREPARING = {
+    *("Rescaling", "Normalization"),
+    *("Add", "Subtract", "Multiply", "Divide", "TrueDivide"),
+}
+_NEUTRAL = {
+    *("Identity", "Cast", "Flip", "GetItem"),
+    *("Resizing", "CenterCrop", "ZeroPadding2D"),
+}
 # A network's first layer is given values of about 1, or, with means
 # subtracted, of -128 to 128.
 _MAX_SPREAD = 16
