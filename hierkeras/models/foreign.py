@@ -31,6 +31,15 @@ _CODE = (
     "TFSMLayer",
     "TorchModuleWrapper",
 )
+# Where Keras has the functions that a layer can name.
+_FUNCTIONS = (
+    keras.activations,
+    keras.constraints,
+    keras.initializers,
+    keras.losses,
+    keras.metrics,
+    keras.regularizers,
+)
 _MODELS = ("Functional", "Model", "Sequential")
 _HDF5 = (".h5", ".hdf5")
 _LONGEST_REASON = 200
@@ -162,9 +171,10 @@ def _foreign_name(found: dict[str, Any]) -> str | None:
         return "Lambda" if name == "__lambda__" else name
     if name.startswith("__"):  # values: tensors, arrays, slices
         return None
-    registered = found.get("registered_name") or name
     if name == "function":
-        name = registered = str(found["config"])
+        name = str(found["config"])
+        return None if _is_known_function(name) else name
+    registered = found.get("registered_name") or name
     # Keras 2 names no module, and what has none is looked up among the
     # registered.
     module = found.get("module", "keras")
@@ -172,6 +182,11 @@ def _foreign_name(found: dict[str, Any]) -> str | None:
     if is_own or keras.saving.get_registered_object(registered) is not None:
         return None
     return name
+
+
+def _is_known_function(name: str) -> bool:
+    known = keras.saving.get_registered_object(name) is not None
+    return known or any(hasattr(place, name) for place in _FUNCTIONS)
 
 
 def _dictionaries(config: Any) -> Iterator[dict[str, Any]]:
