@@ -10,8 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -31,7 +30,6 @@ from hierkeras.models.blocks import (
 )
 from hierkeras.models.ranges import caffe
 
-_NOT_INSIDE = MappingProxyType({"include_preprocessing": False})
 _LONGEST_REASON = 200
 
 
@@ -62,14 +60,15 @@ class Application:
         name: The backbone's name.
         constructor: What builds it there.
         preprocess: From images in 0..255 to what it was published with.
-        options: Further arguments of the constructor.
+        could_prepare: Whether it has a preprocessing inside that has to be
+            switched off, or images would be prepared twice.
         takes_width: Whether it takes a factor on the number of channels.
     """
 
     name: str
     constructor: Callable[..., keras.Model]
     preprocess: Callable[[keras.KerasTensor], keras.KerasTensor]
-    options: Mapping[str, Any] = MappingProxyType({})
+    could_prepare: bool = False
     takes_width: bool = False
 
     def __call__(
@@ -99,7 +98,9 @@ class Application:
             UserError: The file does not hold weights of this backbone, or the
                 published ones cannot be had.
         """
-        options = dict(self.options)
+        options: dict[str, Any] = {}
+        if self.could_prepare:
+            options["include_preprocessing"] = False
         if self.takes_width:
             options["alpha"] = width_multiplier
         images = image_input(image_size)
@@ -181,14 +182,14 @@ mobilenet_v3_small = Application(
     "mobilenet_v3_small",
     keras.applications.MobileNetV3Small,
     centred,
-    _NOT_INSIDE,
+    could_prepare=True,
     takes_width=True,
 )
 mobilenet_v3_large = Application(
     "mobilenet_v3_large",
     keras.applications.MobileNetV3Large,
     centred,
-    _NOT_INSIDE,
+    could_prepare=True,
     takes_width=True,
 )
 # Tan & Le 2019, https://arxiv.org/abs/1905.11946
@@ -202,32 +203,32 @@ efficientnet_v2_b0 = Application(
     "efficientnet_v2_b0",
     keras.applications.EfficientNetV2B0,
     standardised,
-    _NOT_INSIDE,
+    could_prepare=True,
 )
 efficientnet_v2_b1 = Application(
     "efficientnet_v2_b1",
     keras.applications.EfficientNetV2B1,
     standardised,
-    _NOT_INSIDE,
+    could_prepare=True,
 )
 efficientnet_v2_b2 = Application(
     "efficientnet_v2_b2",
     keras.applications.EfficientNetV2B2,
     standardised,
-    _NOT_INSIDE,
+    could_prepare=True,
 )
 efficientnet_v2_b3 = Application(
     "efficientnet_v2_b3",
     keras.applications.EfficientNetV2B3,
     standardised,
-    _NOT_INSIDE,
+    could_prepare=True,
 )
 # Liu et al. 2022, https://arxiv.org/abs/2201.03545
 convnext_tiny = Application(
     "convnext_tiny",
     keras.applications.ConvNeXtTiny,
     standardised,
-    _NOT_INSIDE,
+    could_prepare=True,
 )
 # Huang et al. 2017, https://arxiv.org/abs/1608.06993
 densenet121 = Application(
