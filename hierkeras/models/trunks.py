@@ -15,6 +15,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from absl import logging
 from etils import epath
 
 from hierkeras._errors import UserError
@@ -118,6 +119,11 @@ def _own_size(model: keras.Model, image_size: int) -> int:
         )
     _, height, width, _ = shapes[0]
     if height is None and width is None:
+        if not image_size:
+            logging.info(
+                "The network takes images of any size; it is given %d pixels.",
+                DEFAULT_IMAGE_SIZE,
+            )
         return DEFAULT_IMAGE_SIZE
     if height != width and not image_size:
         raise UserError(

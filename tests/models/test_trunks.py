@@ -276,9 +276,12 @@ def test_a_nested_network_is_given_a_head():
 # What images it takes.
 
 
-def test_a_network_of_any_size_is_given_224_pixels_or_what_is_asked():
+def test_a_network_of_any_size_is_given_224_pixels_or_what_is_asked(caplog):
     model = small(layers.Dense(3), size=None)
-    assert trunks.cut(model, input_range=None).network.input.shape[1] == 224
+    with caplog.at_level("INFO", logger="absl"):
+        network = trunks.cut(model, input_range=None).network
+    assert network.input.shape[1] == 224
+    assert "it is given 224 pixels" in caplog.text
     found = trunks.cut(model, image_size=12, input_range=None)
     np.testing.assert_allclose(
         logits(found, pixels(12)), answers(model, pixels(12)), rtol=1e-5
@@ -531,11 +534,20 @@ def built(name: str, size: int, **options) -> keras.Model:
     )
 
 
+@pytest.mark.slow
 def test_mobilenet_v2():
     model = built("MobileNetV2", 32, alpha=0.35)
     found = check_exact(model, 32, input_range="symmetric")
     assert found.network.output_shape == (None, 1280)
-    trunks.cut(model, image_size=64, input_range="symmetric")
+    larger = trunks.cut(model, image_size=64, input_range="symmetric")
+    same = built("MobileNetV2", 64, alpha=0.35)
+    same.set_weights(model.get_weights())
+    images = pixels(64)
+    np.testing.assert_allclose(
+        softmax(logits(larger, images)),
+        answers(same, images / 127.5 - 1),
+        atol=1e-5,
+    )
 
 
 def test_mobilenet_with_its_head_of_convolutions():
