@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BELOW_TRAINING = {"data", "models", "recipe", "tree"}
 MAY_IMPORT = {
     "data": set(),
-    "models": set(),
+    "models": {"tree"},
     "recipe": BELOW_TRAINING - {"recipe"},
     "tree": set(),
     "training": BELOW_TRAINING,

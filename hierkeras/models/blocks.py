@@ -9,6 +9,10 @@ from keras import layers
 # sensible statistics, and a small node's whole training may be shorter.
 BATCH_NORM_MOMENTUM = 0.9
 
+# Of red, green and blue in 0..1.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
 # The small networks: their width, and the maps they start and end with.
 STEM_CHANNELS = 16
 _STRIDED_STEM_FROM = 48  # pixels
@@ -66,11 +70,10 @@ def standardised(images: keras.KerasTensor) -> keras.KerasTensor:
     Returns:
         A float32 tensor of the same shape.
     """
-    mean = (0.485, 0.456, 0.406)
-    deviation = (0.229, 0.224, 0.225)
+    channels = zip(IMAGENET_MEAN, IMAGENET_DEVIATION, strict=True)
     return layers.Rescaling(
-        [1 / (255 * d) for d in deviation],
-        offset=[-m / d for m, d in zip(mean, deviation, strict=True)],
+        [1 / (255 * deviation) for deviation in IMAGENET_DEVIATION],
+        offset=[-mean / deviation for mean, deviation in channels],
         dtype="float32",
         name="standardised",
     )(images)

@@ -45,12 +45,24 @@ class Backbone:
     can_resize: bool = False
 
 
+def _application(name: str, source: str, takes_width: bool = False) -> Backbone:
+    """One of `keras.applications`, which all can halve images five times."""
+    return Backbone(
+        builder=f"hierkeras.models.applications:{name}",
+        min_image_size=32,
+        takes_width=takes_width,
+        takes_weights=True,
+        source=source,
+    )
+
+
 # Beyond these a number is a mistake, and no machine's memory is enough.
 MAX_IMAGE_SIZE = 4096
 MIN_WIDTH = 0.01
 MAX_WIDTH = 64.0
 
 _MOBILENET_V3 = "Howard et al. 2019, https://arxiv.org/abs/1905.02244"
+_EFFICIENTNET_V2 = "Tan & Le 2021, https://arxiv.org/abs/2104.00298"
 
 BACKBONES: Mapping[str, Backbone] = MappingProxyType(
     {
@@ -79,33 +91,44 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType(
             "https://arxiv.org/abs/1512.03385",
             can_resize=True,
         ),
-        "mobilenet_v3_small": Backbone(
-            builder="hierkeras.models.applications:mobilenet_v3_small",
-            min_image_size=32,
+        "mobilenet_v3_small": _application(
+            "mobilenet_v3_small", _MOBILENET_V3, takes_width=True
+        ),
+        "mobilenet_v3_large": _application(
+            "mobilenet_v3_large", _MOBILENET_V3, takes_width=True
+        ),
+        "efficientnet_v2_b0": _application(
+            "efficientnet_v2_b0", _EFFICIENTNET_V2
+        ),
+        "resnet50_v2": _application(
+            "resnet50_v2", "He et al. 2016, https://arxiv.org/abs/1603.05027"
+        ),
+        "mobilenet_v2": _application(
+            "mobilenet_v2",
+            "Sandler et al. 2018, https://arxiv.org/abs/1801.04381",
             takes_width=True,
-            takes_weights=True,
-            source=_MOBILENET_V3,
         ),
-        "mobilenet_v3_large": Backbone(
-            builder="hierkeras.models.applications:mobilenet_v3_large",
-            min_image_size=32,
-            takes_width=True,
-            takes_weights=True,
-            source=_MOBILENET_V3,
+        "efficientnet_b0": _application(
+            "efficientnet_b0",
+            "Tan & Le 2019, https://arxiv.org/abs/1905.11946",
         ),
-        "efficientnet_v2_b0": Backbone(
-            builder="hierkeras.models.applications:efficientnet_v2_b0",
-            min_image_size=32,
-            takes_width=False,
-            takes_weights=True,
-            source="Tan & Le 2021, https://arxiv.org/abs/2104.00298",
+        "efficientnet_v2_b1": _application(
+            "efficientnet_v2_b1", _EFFICIENTNET_V2
         ),
-        "resnet50_v2": Backbone(
-            builder="hierkeras.models.applications:resnet50_v2",
-            min_image_size=32,
-            takes_width=False,
-            takes_weights=True,
-            source="He et al. 2016, https://arxiv.org/abs/1603.05027",
+        "efficientnet_v2_b2": _application(
+            "efficientnet_v2_b2", _EFFICIENTNET_V2
+        ),
+        "efficientnet_v2_b3": _application(
+            "efficientnet_v2_b3", _EFFICIENTNET_V2
+        ),
+        "convnext_tiny": _application(
+            "convnext_tiny", "Liu et al. 2022, https://arxiv.org/abs/2201.03545"
+        ),
+        "densenet121": _application(
+            "densenet121", "Huang et al. 2017, https://arxiv.org/abs/1608.06993"
+        ),
+        "resnet50": _application(
+            "resnet50", "He et al. 2016, https://arxiv.org/abs/1512.03385"
         ),
     }
 )
@@ -150,7 +173,11 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ) = None
     backbone_weights: Annotated[
         str,
-        option("A local file to start from, or none.", flag="backbone_weights"),
+        option(
+            "A local file to start from, imagenet for what Keras publishes, "
+            "or none.",
+            flag="backbone_weights",
+        ),
     ] = "none"
     resize: Annotated[
         Resize,
@@ -242,14 +269,9 @@ def _check_weights(config: ModelConfig, backbone: Backbone) -> None:
             f"Received: backbone_weights={weights!r}; use 'none', "
             f"or one of {', '.join(takers)}."
         )
-    if weights == "imagenet":
+    if weights != "imagenet" and not os.path.isfile(weights):
         raise UsageError(
-            "backbone_weights='imagenet' would need the network: download the "
-            "weights without the top and give the file."
-        )
-    if not os.path.isfile(weights):
-        raise UsageError(
-            "backbone_weights must be 'none' or a local file of weights. "
+            "backbone_weights must be 'none', 'imagenet' or a local file. "
             f"No such file: {weights!r}."
         )
 

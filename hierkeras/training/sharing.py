@@ -190,10 +190,26 @@ def _key(operation: Any, inputs: tuple[str, ...]) -> str:
     # Names and what may be trained do not change what is computed.
     for irrelevant in ("name", "trainable"):
         config.pop(irrelevant, None)
-    described = [type(operation).__name__, config, inputs]
+    described = [
+        type(operation).__name__,
+        config,
+        _constants(operation),
+        inputs,
+    ]
     digest.update(json.dumps(described, sort_keys=True, default=repr).encode())
     for weight in getattr(operation, "weights", ()):
         array = np.asarray(weight)
         digest.update(f"{array.dtype}{array.shape}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
+
+
+def _constants(operation: Any) -> list[Any]:
+    """What an operation is called with beside tensors, as the 2 of `x * 2`."""
+    call = operation._inbound_nodes[0].arguments
+    given = keras.tree.flatten([call.args, call.kwargs])
+    return [
+        value.tolist() if isinstance(value, np.ndarray) else value
+        for value in given
+        if not isinstance(value, keras.KerasTensor)
+    ]

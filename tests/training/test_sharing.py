@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 
 from hierkeras.training import sharing
 
@@ -44,12 +45,13 @@ def test_one_different_number_ends_the_sharing(shared_tree):
     assert layers(parts["root.2"]).count("Conv2D") == 0
 
 
-def test_another_setting_ends_the_sharing(make_model):
+@pytest.mark.parametrize("other", [(2, 1.0), (1, 2.0)])
+def test_another_setting_ends_the_sharing(other):
     from hierkeras.tree.nodes import Branch, Leaf, Tree
 
-    def model(padding):
+    def model(padding, factor):
         images = keras.Input((8, 8, 3))
-        x = keras.layers.ZeroPadding2D(padding)(images)
+        x = keras.layers.ZeroPadding2D(padding)(images * factor)
         x = keras.layers.Conv2D(
             4, 3, kernel_initializer="ones", name="convolution"
         )(x)
@@ -65,7 +67,11 @@ def test_another_setting_ends_the_sharing(make_model):
             (Leaf("root.1", ("a",), "same"), Leaf("root.2", ("b",), "other")),
         )
     )
-    models = {"root": model(1), "same": model(1), "other": model(2)}
+    models = {
+        "root": model(1, 1.0),
+        "same": model(1, 1.0),
+        "other": model(*other),
+    }
     parts = sharing.parts(tree, models)
     assert "Conv2D" not in layers(parts["root.1"])
     assert "Conv2D" in layers(parts["root.2"])
