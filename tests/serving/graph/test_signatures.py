@@ -103,6 +103,8 @@ def test_a_bad_row_is_named(served, deep_tree, name):
         served[name](tf.constant(rows))
 
 
+# In the fast suite `test_decoding` asks this of another export.
+@pytest.mark.slow
 def test_a_bad_row_may_be_answered_with_nothing(lenient, deep_tree):
     good = png(deep_tree.images[:3])
     large = tf.io.encode_png(np.zeros((40, 40, 3), np.uint8)).numpy()
