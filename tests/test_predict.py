@@ -61,18 +61,30 @@ def where(request):
     return (f"--saved_model={request.getfixturevalue('saved_model')}",)
 
 
-def expected(saved_model, files):
+# What is printed of answers does not hang on where they are from.
+PRINTED = pytest.mark.parametrize(
+    "where",
+    ["server", pytest.param("saved_model", marks=pytest.mark.slow)],
+    indirect=True,
+)
+
+
+@pytest.fixture(scope="module")
+def expected(saved_model):
     """What the model says of files, without any of what is tested here."""
     import tensorflow as tf
 
-    answer = tf.saved_model.load(str(saved_model)).signatures[
-        "serving_default"
-    ](tf.constant([file.read_bytes() for file in files]))
-    return {name: value.numpy().tolist() for name, value in answer.items()}
+    served = tf.saved_model.load(str(saved_model)).signatures["serving_default"]
+
+    def ask(files):
+        answer = served(tf.constant([file.read_bytes() for file in files]))
+        return {name: value.numpy().tolist() for name, value in answer.items()}
+
+    return ask
 
 
 def test_every_image_of_a_folder_is_answered_for(
-    run_predict, photos, where, saved_model
+    run_predict, photos, where, expected
 ):
     outcome = run_predict(*where, str(photos), "--format=json", "--top=2")
     assert (outcome.status, outcome.stderr) == (0, "")
@@ -80,7 +92,7 @@ def test_every_image_of_a_folder_is_answered_for(
     assert printed["failed"] == []
     files = [photos / name for name in SORTED]
     assert [row["file"] for row in printed["answers"]] == list(map(str, files))
-    wanted = expected(saved_model, files)
+    wanted = expected(files)
     for number, row in enumerate(printed["answers"]):
         names = [name.decode() for name in wanted["classes"][number][:2]]
         assert row["classes"] == names
@@ -101,12 +113,13 @@ def test_batches_change_nothing(run_predict, photos, where):
     assert one.status == 0
 
 
-def test_the_table_can_be_read(run_predict, photos, where, saved_model):
+@PRINTED
+def test_the_table_can_be_read(run_predict, photos, where, expected):
     files = [photos / "more" / "c.png", photos / "a.PNG"]
     outcome = run_predict(*where, *map(str, files), "--top=2")
     head, *rows = outcome.stdout.splitlines()
     assert re.fullmatch(r"file +class +score  path", head)
-    wanted = expected(saved_model, files)
+    wanted = expected(files)
     assert [row.split() for row in rows] == [
         [
             str(file),
@@ -121,11 +134,12 @@ def test_the_table_can_be_read(run_predict, photos, where, saved_model):
     assert starts == {head.index("class")}
 
 
+@PRINTED
 def test_what_no_class_is_sure_of_is_none_of_these(
-    run_predict, photos, where, saved_model
+    run_predict, photos, where, expected
 ):
     files = [photos / name for name in SORTED]
-    best = [row[0] for row in expected(saved_model, files)["scores"]]
+    best = [row[0] for row in expected(files)["scores"]]
     limit = sorted(best)[2] - 1e-6  # the third is just sure enough
     flags = (*where, str(photos), f"--min_score={limit}", "--top=2")
 
@@ -163,6 +177,7 @@ def test_without_a_limit_every_image_is_of_a_class(run_predict, photos, where):
     assert {row["none_of_these"] for row in rows} == {False}
 
 
+@PRINTED
 def test_a_file_is_asked_about_whatever_its_name(run_predict, photos, where):
     (image,) = encoded(1)
     (photos / "upload").write_bytes(image)

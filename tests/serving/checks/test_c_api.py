@@ -7,10 +7,12 @@ import msgspec
 import numpy as np
 import pytest
 import tensorflow as tf
+from etils import epath
 
 from hierkeras.serving.checks import c_api, verification
 from hierkeras.tree.routing import Routing
 from tests.serving.served_tree import save
+from tests.serving.trust import others
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +31,8 @@ def elsewhere(folder, runs):
     )
 
 
-@pytest.mark.parametrize(
-    "size",
-    [pytest.param(0, marks=pytest.mark.slow), 1, 33],
-)
-def test_answers_are_those_of_this_process_bit_for_bit(saved, deep_tree, size):
-    images = deep_tree.images[:size]
+def test_answers_are_those_of_this_process_bit_for_bit(saved, deep_tree):
+    batches = [deep_tree.images[:size] for size in (0, 1, 33)]
     signature = verification.read_meta_graph(saved).signature_def[
         "predict_images"
     ]
@@ -47,20 +45,19 @@ def test_answers_are_those_of_this_process_bit_for_bit(saved, deep_tree, size):
                 {signature.inputs["images"].name: c_api.Tensor.of(images)},
                 [signature.outputs[name].name for name in outputs],
             )
+            for images in batches
         ],
     )
 
     assert done.returncode == 0, done.stderr.decode()
-    (answer,) = msgspec.msgpack.decode(
-        done.stdout, type=list[list[c_api.Tensor]]
-    )
-    here = tf.saved_model.load(str(saved)).signatures["predict_images"](
-        tf.constant(images)
-    )
-    for name, tensor in zip(outputs, answer, strict=True):
-        there = tensor.array()
-        assert there.shape == here[name].shape
-        assert there.tolist() == here[name].numpy().tolist()
+    answers = msgspec.msgpack.decode(done.stdout, type=list[list[c_api.Tensor]])
+    served = tf.saved_model.load(str(saved)).signatures["predict_images"]
+    for images, answer in zip(batches, answers, strict=True):
+        here = served(tf.constant(images))
+        for name, tensor in zip(outputs, answer, strict=True):
+            there = tensor.array()
+            assert there.shape == here[name].shape
+            assert there.tolist() == here[name].numpy().tolist()
 
 
 def test_strings_of_any_bytes_go_in_and_out():
@@ -76,17 +73,23 @@ def test_what_is_no_saved_model_is_refused(tmp_path):
     assert "error: Could not find SavedModel" in done.stderr.decode()
 
 
-def test_an_error_of_the_graph_is_told(saved):
-    signature = verification.read_meta_graph(saved).signature_def[
-        "serving_default"
-    ]
-    broken = c_api.Tensor.of(np.array([b"no image"], object))
+def test_an_error_of_the_graph_is_told(tmp_path):
+    # What decodes images would take seconds to begin, and fails alike.
+    def refuse(images):
+        no = tf.debugging.Assert(False, ["row 0 of the request is no JPEG"])
+        with tf.control_dependencies([no]):
+            return others.answer(tf.identity(images), "")
+
+    folder = others.save(tmp_path / "1", refuse)
+    signature = verification.read_meta_graph(epath.Path(folder))
+    signature = signature.signature_def["serving_default"]
+    broken = c_api.Tensor.of(np.array([b"?"], object))
     done = elsewhere(
-        saved,
+        folder,
         [
             (
                 {signature.inputs["image_bytes"].name: broken},
-                [signature.outputs["scores"].name],
+                [signature.outputs["classes"].name],
             )
         ],
     )

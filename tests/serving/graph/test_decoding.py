@@ -172,10 +172,18 @@ class TestDecodeRows:
 
 @pytest.fixture(scope="module")
 def folders(deep_tree, tmp_path_factory):
-    """The same tree, exported with each way to treat bad images."""
+    """The same tree, exported with each way to treat bad images.
+
+    What is answered with nothing has a limit of its own as well.
+    """
     root = epath.Path(tmp_path_factory.mktemp("saved"))
+    limits = {"error": MAX_PIXELS, "empty": 100_000}
     for name in serving.BAD_IMAGES:
-        save(deep_tree, root / name, Routing("soft"), bad_images=name)
+        save(
+            *(deep_tree, root / name, Routing("soft")),
+            bad_images=name,
+            max_pixels=limits[name],
+        )
     return root
 
 
@@ -209,6 +217,8 @@ def mixed():
 class TestSignature:
     def test_bad_rows_are_empty(self, saved, mixed):
         rows, good = mixed
+        large = tf.io.encode_png(np.zeros((401, 250, 3), np.uint8)).numpy()
+        rows = [*rows, large]  # for the limit of this export alone
         predict = saved["empty"]["serving_default"]
         bad = np.setdiff1d(np.arange(len(rows)), good)
 

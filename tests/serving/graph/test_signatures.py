@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 from hierkeras.serving.checks import verification
 from hierkeras.serving.graph import signatures
+from hierkeras.serving.graph.composite import Composite
 from hierkeras.tree.routing import Routing, route
 from tests.serving.served_tree import save
 
@@ -101,6 +103,8 @@ def test_a_bad_row_is_named(served, deep_tree, name):
         served[name](tf.constant(rows))
 
 
+# In the fast suite `test_decoding` asks this of another export.
+@pytest.mark.slow
 def test_a_bad_row_may_be_answered_with_nothing(lenient, deep_tree):
     good = png(deep_tree.images[:3])
     large = tf.io.encode_png(np.zeros((40, 40, 3), np.uint8)).numpy()
@@ -128,10 +132,10 @@ def test_an_empty_request_gets_an_empty_answer(served):
     assert answer["path"].shape == (0,)
 
 
-def test_fewer_classes_than_asked_for(deep_tree, tmp_path):
-    save(deep_tree, tmp_path / "1", top=100)
-    served = tf.saved_model.load(str(tmp_path / "1")).signatures
-    answer = served["predict_images"](tf.constant(deep_tree.images[:2]))
+def test_fewer_classes_than_asked_for(deep_tree):
+    composite = Composite(deep_tree.tree, deep_tree.models, Routing("hard"))
+    images = tf.constant(deep_tree.images[:2])
+    answer = signatures._answer(composite, images, top=100)
     assert answer["classes"].shape == (2, len(deep_tree.tree.classes))
 
 
@@ -169,7 +173,7 @@ def test_the_contract_of_the_signatures(saved):
 
 
 def test_it_loads_without_keras_and_without_this_project(
-    saved, deep_tree, tmp_path
+    saved, served, deep_tree, tmp_path
 ):
     np.save(tmp_path / "images.npy", deep_tree.images[:5])
     program = (
@@ -182,31 +186,29 @@ def test_it_loads_without_keras_and_without_this_project(
         "np.save('scores.npy', scores.numpy())\n"
     )
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
-    here = tf.saved_model.load(str(saved)).signatures["predict_images"](
-        tf.constant(deep_tree.images[:5])
-    )
+    here = served["predict_images"](tf.constant(deep_tree.images[:5]))
     np.testing.assert_array_equal(
         np.load(tmp_path / "scores.npy"), here["scores"]
     )
 
 
-def test_weights_are_stored_once(shared_tree, deep_tree, tmp_path):
-    for name, grown in (("shared", shared_tree), ("deep", deep_tree)):
-        folder = save(grown, tmp_path / name)
+def test_weights_are_stored_once(shared_tree, deep_tree, saved, tmp_path):
+    shared = save(shared_tree, tmp_path / "shared")
+    for folder, grown in (
+        (Path(shared), shared_tree),
+        (Path(saved), deep_tree),
+    ):
         distinct = {
             np.asarray(weight).tobytes()
             for model in grown.models.values()
             for weight in model.weights
         }
         stored = sum(
-            path.stat().st_size
-            for path in (tmp_path / name).rglob("*")
-            if path.is_file()
+            path.stat().st_size for path in folder.rglob("*") if path.is_file()
         )
         assert stored <= 1.05 * sum(map(len, distinct)) + 1e6
         variables = sum(
-            path.stat().st_size
-            for path in (tmp_path / name / "variables").iterdir()
+            path.stat().st_size for path in (folder / "variables").iterdir()
         )
         assert variables <= 1.05 * sum(map(len, distinct)) + 1e3
         assert folder.exists()
