@@ -29,16 +29,19 @@ from hierkeras._errors import UserError
 from hierkeras.data import registry, told
 from hierkeras.data.splits import check_enough
 from hierkeras.growth import changes, relearn, steps, summary
+from hierkeras.models.registry import ModelConfig
 from hierkeras.recipe import compose, fields, remembered, resolve
 from hierkeras.recipe.compose import Composed
 from hierkeras.recipe.remembered import Remembered
 from hierkeras.serving.checks import publication
-from hierkeras.training import results, startup
+from hierkeras.training import results, startup, trunk_files
 from hierkeras.training.context import Context, ContextConfig
 from hierkeras.tree.generation import Generation
 from hierkeras.tree.store import Store
 
 if TYPE_CHECKING:
+    import keras
+
     # They import TensorFlow.
     from hierkeras.serving.exporting import Exported
     from hierkeras.training.predictor import Predictor
@@ -77,6 +80,7 @@ class _Run:
         context: The images, less what the last step left out.
         changed: What changed since the tree was trained.
         batches: The new classes of each step.
+        trunk: A pretrained network that was given; None: there was none.
     """
 
     store: Store
@@ -86,6 +90,7 @@ class _Run:
     context: Context
     changed: changes.Changes
     batches: list[tuple[str, ...]]
+    trunk: keras.Model | None = None
 
     @property
     def relearns(self) -> bool:
@@ -154,7 +159,7 @@ def _list_fields(asked: compose.Asked) -> None:
     latest = _workdir_flag.store().latest() if given else None
     before = remembered.read(latest) if latest else None
     dataset = _common_flags.DATASET.value or "photos"
-    composed = compose.compose(asked, before, _default_preset(dataset))
+    composed = compose.compose(asked, before, _default_preset(dataset, asked))
     print("\n".join(compose.lines(composed)))
 
 
@@ -168,8 +173,14 @@ def _open(
         startup.start_tensorflow()  # which such a data set needs at once
     source = registry.open_source(data, store.contents())
     composed = compose.compose(
-        asked, before, _default_preset(data.dataset)
-    ).resolved(resolve.facts(source))
+        asked, before, _default_preset(data.dataset, asked)
+    )
+    trunk = None
+    if trunk_files.is_named(composed.recipe):
+        startup.start_tensorflow()
+        recipe, trunk = trunk_files.opened(composed.recipe)
+        composed = dataclasses.replace(composed, recipe=recipe)
+    composed = composed.resolved(resolve.facts(source))
     recorded = Remembered(data, source.kind, composed.recipe, composed.preset)
     image_size = composed.recipe.network.image_size
     if latest is not None:
@@ -194,6 +205,7 @@ def _open(
         context,
         changes.find_changes(latest, context) if latest else changes.Changes(),
         _stream_flags.pending_batches(source, latest, composed.recipe.growth),
+        trunk,
     )
 
 
@@ -206,7 +218,11 @@ def _pending(run: _Run) -> _increment_report.Pending:
     )
 
 
-def _default_preset(dataset: str) -> str:
+def _default_preset(dataset: str, asked: compose.Asked) -> str:
+    network = ModelConfig(backbone=asked.changes.get("backbone", ""))
+    weights = asked.changes.get("backbone_weights", "none")
+    if network.is_file or weights != "none":
+        return "pretrained"
     return "digits" if dataset == "digits" else "photos"
 
 
@@ -248,6 +264,9 @@ def _grow_and_export(run: _Run, report: _increment_report.Report) -> None:
     startup.start_tensorflow(run.context.config.runtime.deterministic)
     from hierkeras.training.predictor import Predictor
 
+    if run.trunk is not None:
+        network = run.recorded.recipe.network
+        trunk_files.keep(run.store, run.trunk, network)
     predictor = Predictor(run.context)
     done = _grow(run, predictor) if run.grows else []
     try:

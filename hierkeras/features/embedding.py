@@ -1,9 +1,9 @@
 """Features of images, each computed once in its life.
 
-    WORKDIR/features/<trunk id>/
-      trunk/       the trunk itself
-      plain/       features of images as they are, in shards
-      mirrored/    of images that are mirrored
+WORKDIR/features/<trunk id>/
+  trunk/       the trunk itself
+  plain/       features of images as they are, in shards
+  mirrored/    of images that are mirrored
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from hierkeras.data.catalogue import Catalogue
 from hierkeras.data.images import Images
 from hierkeras.features import shards
 from hierkeras.features.shards import KEY_BYTES, KEY_TYPE, Keys, Vectors
+from hierkeras.features.views import WHOLE, View
 
 # A process that is killed loses so much work at most.
 _SECONDS_PER_SHARD = 30.0
@@ -58,13 +59,13 @@ class Embedding:
         self._is_quiet = is_quiet
         self._known: dict[str, shards.Shards] = {}
 
-    def of(self, indices: Indices, is_mirrored: bool = False) -> Vectors:
+    def of(self, indices: Indices, view: View = WHOLE) -> Vectors:
         """The features of some images; those that are new are embedded.
 
         Args:
             indices: int64 array of shape (n,), n at least 1: examples that
                 can be decoded.
-            is_mirrored: Whether of the mirrored images.
+            view: Of which view; the default is the image as it is.
 
         Returns:
             float16 array of shape (n, f).
@@ -73,28 +74,29 @@ class Embedding:
             UserError: If features in the work directory are damaged, or no
                 numbers that float16 takes.
         """
-        view = "mirrored" if is_mirrored else "plain"
         keys = keys_of(self._images.source.catalogue, indices)
-        known = self._known.get(view) or shards.find(self._folder / view)
+        known = self._known.get(view.name) or shards.find(
+            self._folder / view.name
+        )
         # Two files of the same content are one image.
         new, first = np.unique(keys[~known.has(keys)], return_index=True)
         if new.size:
             missing = indices[~known.has(keys)][first]
-            known = self._embed(np.sort(missing), known, is_mirrored)
-        self._known[view] = known
+            known = self._embed(np.sort(missing), known, view)
+        self._known[view.name] = known
         return known.read(keys)
 
     def _embed(
-        self, missing: Indices, known: shards.Shards, is_mirrored: bool
+        self, missing: Indices, known: shards.Shards, view: View
     ) -> shards.Shards:
-        run = _runner(self._trunk(), is_mirrored)
-        progress = _Progress(len(missing), is_mirrored, self._is_quiet)
+        run = _runner(self._trunk())
+        progress = _Progress(len(missing), view, self._is_quiet)
         size, done = _FIRST_SHARD, 0
         while done < len(missing):
             start = time.monotonic()
             block = missing[done : done + size]
-            vectors = self._run(run, block)
             keys = keys_of(self._images.source.catalogue, block)
+            vectors = self._run(run, block, view.boxes(keys))
             known = known.plus(keys, vectors)
             done += len(block)
             seconds = time.monotonic() - start
@@ -104,10 +106,22 @@ class Embedding:
         return known
 
     def _run(
-        self, run: Callable[[tf.Tensor], tf.Tensor], block: Indices
+        self,
+        run: Callable[[tf.Tensor], tf.Tensor],
+        block: Indices,
+        boxes: npt.NDArray[np.float32] | None,
     ) -> npt.NDArray[np.float32]:
         batches = self._images.evaluation_batches(block, self._batch_size)
-        return np.concatenate([run(batch).numpy() for batch in batches])
+        found, start = [], 0
+        for images in batches:
+            if boxes is not None:
+                here = boxes[start : start + len(images)]
+                images = tf.image.crop_and_resize(
+                    images, here, tf.range(len(here)), images.shape[1:3]
+                )
+            found.append(run(images).numpy())
+            start += len(images)
+        return np.concatenate(found)
 
 
 def keys_of(catalogue: Catalogue, indices: Indices) -> Keys:
@@ -127,18 +141,11 @@ def keys_of(catalogue: Catalogue, indices: Indices) -> Keys:
     return np.array([each.digest() for each in hashed], KEY_TYPE)
 
 
-def _runner(
-    trunk: keras.Model, is_mirrored: bool
-) -> Callable[[tf.Tensor], tf.Tensor]:
-    side, channels = trunk.input_shape[1], trunk.input_shape[3]
+def _runner(trunk: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    shape = [None, *trunk.input_shape[1:]]
 
-    @tf.function(
-        autograph=False,
-        input_signature=[tf.TensorSpec([None, side, side, channels])],
-    )
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec(shape)])
     def run(images: tf.Tensor) -> tf.Tensor:
-        if is_mirrored:
-            images = tf.image.flip_left_right(images)
         return tf.cast(trunk(images, training=False), tf.float32)
 
     return run
@@ -147,9 +154,9 @@ def _runner(
 class _Progress:
     """Tells how far the embedding is, a line a shard."""
 
-    def __init__(self, total: int, is_mirrored: bool, is_quiet: bool) -> None:
+    def __init__(self, total: int, view: View, is_quiet: bool) -> None:
         self._total = total
-        self._what = "mirrored images" if is_mirrored else "images"
+        self._what = "crops" if view.number else "images"
         self._is_quiet = is_quiet
         self._start = time.monotonic()
 

@@ -136,6 +136,13 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType(
 # Those of `hierkeras.data.decoding.pixels`, which models do not know.
 Resize = Literal["crop", "pad", "stretch"]
 Background = Literal["white", "grey", "black"]
+# Those of `hierkeras.models.ranges`, which imports Keras.
+InputRange = Literal["inside", "unit", "symmetric", "imagenet", "caffe"]
+
+# Before the id of a network that the work directory holds.
+TRUNK = "trunk:"
+# What files of networks end in.
+MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
 
 
 class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -144,7 +151,9 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     backbone: Annotated[
         str,
         option(
-            f"Network of every node: {', '.join(BACKBONES)}.", flag="backbone"
+            f"Network of every node: {', '.join(BACKBONES)}; or a file of a "
+            "Keras model (.keras, .h5), which every node then starts from.",
+            flag="backbone",
         ),
     ] = "small_cnn"
     image_size: Annotated[
@@ -191,6 +200,41 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Background,
         option("What shows where an image is transparent, or padded."),
     ] = "white"
+    input_range: (
+        Annotated[
+            InputRange,
+            option(
+                "Values that the network of a file wants images in: inside "
+                "(it takes 0 to 255, for its preprocessing is inside), unit "
+                "(0 to 1), symmetric (-1 to 1), imagenet (less ImageNet's "
+                "mean, by its deviation) or caffe (BGR less the mean); unset: "
+                "it must have its preprocessing inside.",
+                flag="input_range",
+            ),
+        ]
+        | None
+    ) = None
+    feature_depths: Annotated[
+        int,
+        option(
+            "Above a trunk, of how many sizes of its maps, the smallest first, "
+            "there are features beside its own; 0: none.",
+            0,
+            100,
+        ),
+    ] = 0
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the network is one that somebody saved."""
+        return self.backbone.endswith(MODEL_SUFFIXES)
+
+    @property
+    def trunk(self) -> str:
+        """The id of the trunk that every node starts from; empty: none."""
+        if not self.backbone.startswith(TRUNK):
+            return ""
+        return self.backbone.removeprefix(TRUNK)
 
 
 def check_config(config: ModelConfig) -> None:
@@ -203,11 +247,15 @@ def check_config(config: ModelConfig) -> None:
         UsageError: The backbone is unknown, or cannot take the image size, the
             width multiplier, the dropout rate or the weights.
     """
+    if config.trunk or config.is_file:
+        _check_trunk(config)
+        return
     backbone = BACKBONES.get(config.backbone)
     if backbone is None:
         raise UsageError(
             f"Unknown backbone {config.backbone!r}: "
-            f"expected one of {', '.join(BACKBONES)}."
+            f"expected one of {', '.join(BACKBONES)}, or a file that ends in "
+            f"{' or '.join(MODEL_SUFFIXES)}."
         )
     if config.image_size < backbone.min_image_size:
         raise UsageError(
@@ -239,6 +287,19 @@ def check_config(config: ModelConfig) -> None:
             f"Received: dropout={config.dropout}."
         )
     _check_weights(config, backbone)
+
+
+def _check_trunk(config: ModelConfig) -> None:
+    """Refuses what does not apply to a network that somebody saved."""
+    for name, neutral in (
+        ("width_multiplier", 1.0),
+        ("backbone_weights", "none"),
+    ):
+        if (value := getattr(config, name)) != neutral:
+            raise UsageError(
+                f"{name} does not apply to a network of a file, which is as "
+                f"it was saved. Received: {name}={value!r}."
+            )
 
 
 def check_resizable(config: ModelConfig) -> None:

@@ -49,8 +49,30 @@ def check(recipe: Recipe) -> None:
         UsageError: If they do not; the message names what to change.
     """
     check_config(recipe.network)
+    if recipe.training.heads == "solved":
+        _check_solved(recipe)
     if recipe.growth.increments != "flat":
         _check_clones(recipe.growth)
+
+
+def _check_solved(recipe: Recipe) -> None:
+    """Refuses what does not go with heads that are solved."""
+    if not recipe.network.trunk:
+        raise UsageError(
+            "heads=solved needs a trunk; give --backbone=FILE.keras. "
+            f"Received: backbone={recipe.network.backbone}"
+        )
+    if recipe.training.augment not in ("none", "mirror"):
+        raise UsageError(
+            "heads=solved takes augment=none or augment=mirror: features are "
+            "computed once, so that nothing is changed at random. "
+            f"Received: augment={recipe.training.augment}"
+        )
+    if recipe.growth.leaves == "together":
+        raise UsageError(
+            "heads=solved and leaves=together exclude each other: nothing is "
+            "learnt together; give leaves=after or leaves=beside"
+        )
 
 
 def _check_clones(growth: Growth) -> None:

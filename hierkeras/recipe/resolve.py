@@ -109,6 +109,8 @@ def _max_epochs(recipe: Recipe, about: Facts) -> int:
 def _augment(recipe: Recipe, about: Facts) -> str:
     if not about.is_photos:
         return "none"
+    if recipe.training.heads == "solved":
+        return "none" if about.mirrored else "mirror"
     return "shift" if about.mirrored else "shift_mirror"
 
 

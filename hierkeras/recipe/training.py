@@ -73,6 +73,16 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             flag="heads",
         ),
     ] = "trained"
+    crops: Annotated[
+        int,
+        option(
+            "With solved heads, random crops of each image that count as "
+            "images beside it; mirrored or not, by augment.",
+            0,
+            100,
+            flag="crops",
+        ),
+    ] = 0
     shrinkage: (
         Annotated[
             float,

@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from hierkeras._errors import UserError
-from hierkeras.models import grafting, registry, surgery
+from hierkeras.models import grafting, surgery
 from hierkeras.recipe.growth import NewColumns
-from hierkeras.training import losses, results
+from hierkeras.training import losses, models, results
 from hierkeras.training.context import Context
 from hierkeras.training.spec import (
     Clone,
@@ -22,6 +22,7 @@ from hierkeras.training.spec import (
     Preview,
     Refined,
     Scratch,
+    Solved,
     Together,
     leaf_layers,
 )
@@ -100,6 +101,8 @@ def begin(
             return _together(spec.start, spec.classes, maker)
         case CutOut(branch, leaf):
             return Begun(_cut_out(branch, leaf, spec, maker), trains="none")
+        case Solved():
+            raise ValueError("A head that is solved begins as nothing.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,11 +133,11 @@ class _Maker:
     def parent(self, job: JobId) -> _Parent:
         store = self.context.store
         classes = results.read(store, job).spec.classes
-        return _Parent(results.load_model(store, job), classes)
+        return _Parent(models.load(self.context, job), classes)
 
     def fresh(self, classes: tuple[str, ...]) -> keras.Model:
         with self.strategy.scope():
-            return registry.build_model(self.spec.network, len(classes))
+            return models.build(self.context, self.spec.network, len(classes))
 
     def taken_over(
         self,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from etils import epath
 
 from hierkeras._errors import UserError
 from hierkeras.data import registry
@@ -15,11 +16,15 @@ from hierkeras.data.catalogue import Catalogue
 from hierkeras.data.decoding.pixels import DEFAULT, Pixels
 from hierkeras.data.names import is_utf8
 from hierkeras.data.source import Cache, DataConfig, Source
+from hierkeras.models.registry import ModelConfig
 from hierkeras.tree.generation import Step
 from hierkeras.tree.store import Store
 
 if TYPE_CHECKING:
+    import keras
+
     from hierkeras.data.images import Images
+    from hierkeras.features.embedding import Embedding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +95,7 @@ class Context:
         )
         self.catalogue = _remaining(self.source.catalogue, config)
         self._decoded = _Decoded(self.source, config)
+        self._trunks = functools.cache(self._read_trunk)
 
     @property
     def images(self) -> Images:
@@ -102,11 +108,14 @@ class Context:
         Raises:
             UserError: If it is missing or damaged.
         """
-        return self._opened.trunk(network.trunk)
+        return self._trunks(network.trunk)
 
     def embedding(self, network: ModelConfig) -> Embedding:
         """What a network's trunk says of the images."""
-        return self._opened.embedding(network.trunk)
+        return self._decoded.embedding(
+            self.store.features(network.trunk),
+            functools.partial(self.trunk, network),
+        )
 
     def samples(
         self, split: str, classes: Sequence[str]
@@ -165,12 +174,18 @@ class Context:
             return self
         return self.without(step.unreadable_images).keeping(step.exemplars)
 
+    def _read_trunk(self, trunk: str) -> keras.Model:
+        from hierkeras.models import trunks  # needs TensorFlow
+
+        return trunks.read(self.store.trunk(trunk), trunk)
+
     def _with(self, **changes: Any) -> Context:
         config = dataclasses.replace(self.config, **changes)
         if config == self.config:
             return self
         other = Context(config, self.source)
         other._decoded = self._decoded
+        other._trunks = self._trunks
         return other
 
 
@@ -180,6 +195,22 @@ class _Decoded:
     def __init__(self, source: Source, config: ContextConfig) -> None:
         self._source = source
         self._config = config
+        self._embeddings: dict[epath.Path, Embedding] = {}
+
+    def embedding(
+        self, folder: epath.Path, trunk: Callable[[], keras.Model]
+    ) -> Embedding:
+        """What a trunk says of them, also where it was looked up before."""
+        from hierkeras.features.embedding import Embedding  # needs TensorFlow
+
+        if folder not in self._embeddings:
+            self._embeddings[folder] = Embedding(
+                folder,
+                trunk,
+                self.images,
+                is_quiet=self._config.runtime.progress == "none",
+            )
+        return self._embeddings[folder]
 
     @functools.cached_property
     def images(self) -> Images:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from hierkeras.models import registry, surgery, trunks
+from hierkeras.models import blocks, registry, surgery, trunks
 from hierkeras.models.registry import ModelConfig
 from hierkeras.training import results, solutions
 from hierkeras.training.context import Context
@@ -29,13 +29,11 @@ def load(context: Context, job: str) -> keras.Model:
         return results.load_model(store, job)
     head = solutions.read_head(store, job)
     trunk = context.trunk(spec.network)
-    model = trunks.with_head(trunk, len(spec.classes))
-    try:
+    model = blocks.classifier(
+        trunk.input, trunk.output, len(spec.classes), 0.0, "solved"
+    )
+    with results.naming_damage(store, job):
         model.get_layer(surgery.HEAD).set_weights([head.kernel, head.bias])
-    except ValueError:
-        raise results.misfit(store, job, "its head is of another trunk") from (
-            None
-        )
     return model
 
 
@@ -52,9 +50,9 @@ def build(
     Returns:
         As `registry.build_model`; above a trunk, with the trunk's weights.
     """
-    trunk = trunks.named(network.backbone)
-    if trunk is None:
+    if not network.trunk:
         return registry.build_model(network, num_classes)
-    dropout = network.dropout or 0.0
-    own = trunks.read(context.store.trunk(trunk))
-    return trunks.with_head(own, num_classes, dropout)
+    # A copy, whose weights are its own.
+    return trunks.with_head(
+        context.trunk(network), num_classes, network.dropout or 0.0
+    )

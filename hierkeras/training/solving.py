@@ -17,6 +17,7 @@ from hierkeras.features.choice import Choice, Examples
 from hierkeras.features.embedding import keys_of
 from hierkeras.features.heads import Head
 from hierkeras.features.statistics import Statistics, summed
+from hierkeras.features.views import WHOLE, View
 from hierkeras.training import solutions
 from hierkeras.training.context import Context
 from hierkeras.training.solutions import Solution
@@ -98,9 +99,11 @@ class _Images:
         self._spec = spec
         self._context = context
         self._embedding = context.embedding(spec.network)
-        self._views = (
-            (False, True) if spec.training.augment == "mirror" else (False,)
-        )
+        training = spec.training
+        self._views = [WHOLE] + [
+            View(number + 1, training.augment == "mirror")
+            for number in range(training.crops)
+        ]
 
     def known_sums(self, start: Solved) -> Statistics | None:
         """The parent's, if its classes have the images that they had."""

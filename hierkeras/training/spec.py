@@ -131,9 +131,7 @@ class Solved(_Start, frozen=True, tag="solved"):
     parent: JobId | None
 
 
-Start = (
-    Scratch | Flat | Clone | Preview | Refined | Together | CutOut | Solved
-)
+Start = Scratch | Flat | Clone | Preview | Refined | Together | CutOut | Solved
 
 
 class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,6 +4,7 @@
       models/<job id>/          one finished job, never rewritten
       generations/000002.json   a tree, with what each decision rested on
       LATEST                    "000002"
+      features/<trunk id>/      a trunk, and its features of images
       checkpoints/              how far each unfinished job is
       contents                  what is in the files of the data set
       serving/2/                an exported version
@@ -213,6 +214,14 @@ class Store:
     def job_folder(self, job: str) -> epath.Path:
         """Where the result of a job is, or will be."""
         return self.models / job
+
+    def features(self, trunk: str) -> epath.Path:
+        """Where features of a trunk are, or will be."""
+        return self.root / "features" / trunk
+
+    def trunk(self, trunk: str) -> epath.Path:
+        """Where a trunk itself is."""
+        return self.features(trunk) / "trunk"
 
     def checkpoint(self, job: str) -> epath.Path:
         """Where an unfinished job notes how far it is."""

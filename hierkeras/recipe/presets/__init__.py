@@ -12,7 +12,7 @@ import inspect
 from hierkeras._errors import UsageError
 from hierkeras.recipe.recipe import Recipe
 
-NAMES = ("photos", "stream", "exemplars", "digits", "paper")
+NAMES = ("photos", "pretrained", "stream", "exemplars", "digits", "paper")
 
 
 def preset(name: str) -> Recipe:

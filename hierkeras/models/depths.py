@@ -1,0 +1,87 @@
+"""Features of several depths of a trunk, side by side.
+
+What is told apart by colour and texture is gone from the last layer of a
+network that was trained to name objects. So the trunk's last maps of some
+larger sizes are averaged over their positions too, and stand beside its
+features; then the signed square root of everything is taken, which brings
+what is rare and strong nearer to a Gaussian (the power normalisation of
+Perronnin et al. 2010, https://doi.org/10.1007/978-3-642-15561-1_11, section
+3.1), as which shrinkage LDA takes each class.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from hierkeras._errors import UserError
+
+
+@keras.saving.register_keras_serializable("hierkeras")
+class SignedSqrt(layers.Layer):
+    """The square root of a number's size, with its sign."""
+
+    def call(self, inputs):
+        """Applies it to a float tensor of any shape."""
+        return keras.ops.sign(inputs) * keras.ops.sqrt(keras.ops.abs(inputs))
+
+    def compute_output_shape(self, input_shape):
+        """The shape of its input."""
+        return input_shape
+
+
+def with_depths(trunk: keras.Model, depths: int) -> keras.Model:
+    """A trunk whose features come from several depths.
+
+    Args:
+        trunk: A functional model from images to features of shape (n, f).
+        depths: How many sizes of maps there are to be features of, beside the
+            features, the smallest first; 0: none, and no square root.
+
+    Returns:
+        The model from the same images to float32 features of shape (n, f + …);
+        weights are shared.
+
+    Raises:
+        UserError: If the trunk has fewer.
+    """
+    if not depths:
+        return trunk
+    maps = _last_maps(trunk)
+    if len(maps) < depths:
+        raise UserError(
+            f"feature_depths={depths} is more than the {len(maps)} sizes of "
+            "maps that the trunk has; give that or less"
+        )
+    pooled = [
+        layers.GlobalAveragePooling2D(dtype="float32", name=f"depth_{k}")(each)
+        for k, each in enumerate(maps[:depths])
+    ]
+    together = layers.Concatenate(dtype="float32", name="depths")(
+        [*pooled, trunk.output]
+    )
+    features = SignedSqrt(dtype="float32", name="signed_sqrt")(together)
+    network = keras.Model(trunk.input, features, name="trunk")
+    network.trainable = False
+    return network
+
+
+def _last_maps(trunk: keras.Model) -> list[keras.KerasTensor]:
+    """The last maps of each size, the smallest size first.
+
+    In networks with shortcuts these are the last sums: what follows until the
+    next size is half a block.
+    """
+    found: dict[int, keras.KerasTensor] = {}
+    sums: dict[int, keras.KerasTensor] = {}
+    for layer in trunk.layers:
+        output = layer.output
+        if not isinstance(output, keras.KerasTensor) or len(output.shape) != 4:
+            continue
+        side = output.shape[1]
+        if side is None or side == trunk.input_shape[1] or side < 2:
+            continue
+        found[side] = output
+        if isinstance(layer, layers.Add | layers.Concatenate):
+            sums[side] = output
+    return [sums.get(side, found[side]) for side in sorted(found)]

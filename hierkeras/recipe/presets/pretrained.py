@@ -1,0 +1,39 @@
+"""Photos above a pretrained network; the default where one is given.
+
+The trunk stays as it is. Its features of an image, and of two random crops of
+it, from three depths, are computed once; a node's head is solved from them
+(shrinkage LDA), so that a step costs what embedding its new photos costs, and
+the same classes give the same answers in whatever order they came. The clone
+increment, whose leaves have a covariance of their own, has to be better
+beyond chance.
+
+Cost and errors: docs/pretrained.md.
+"""
+
+from hierkeras.models.registry import ModelConfig
+from hierkeras.recipe.growth import Growth
+from hierkeras.recipe.recipe import Recipe
+from hierkeras.recipe.training import Training
+from hierkeras.tree.routing import Routing
+
+RECIPE = Recipe(
+    network=ModelConfig(
+        backbone="mobilenet_v3_large",
+        backbone_weights="imagenet",
+        image_size=0,
+        feature_depths=2,
+    ),
+    # Nothing is trained: what only training uses is as short as it can be.
+    training=Training(heads="solved", crops=2, max_epochs=1, batch_size=64),
+    growth=Growth(
+        increments="compete",
+        compete_by="evidence",
+        min_classes_to_clone=40,
+        leaves="after",
+        confusion_counts="soft",
+        partition_by="predicted_error",
+        num_superclasses=0,
+        refine_branches="head",
+    ),
+    routing=Routing(rule="fused"),
+)
