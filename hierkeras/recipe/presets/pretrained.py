@@ -1,7 +1,7 @@
 """Photos above a pretrained network; the default where one is given.
 
-The trunk stays as it is. Its features of an image, and of two random crops of
-it, from three depths, are computed once; a node's head is solved from them
+The trunk stays as it is. Its features of an image, and of three random crops
+of it, from four depths, are computed once; a node's head is solved from them
 (shrinkage LDA), so that a step costs what embedding its new photos costs, and
 the same classes give the same answers in whatever order they came. The clone
 increment, whose leaves have a covariance of their own, has to be better
@@ -21,10 +21,10 @@ RECIPE = Recipe(
         backbone="mobilenet_v3_large",
         backbone_weights="imagenet",
         image_size=0,
-        feature_depths=2,
+        feature_depths=3,
     ),
     # Nothing is trained: what only training uses is as short as it can be.
-    training=Training(heads="solved", crops=2, max_epochs=1, batch_size=64),
+    training=Training(heads="solved", crops=3, max_epochs=1, batch_size=64),
     growth=Growth(
         increments="compete",
         compete_by="evidence",
