@@ -18,8 +18,8 @@ from hierkeras.features.statistics import FloatArray, Statistics, summed
 SHRINKAGES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
 
 _FOLDS = 3
-# With more, one fold of so many tells as much.
-_MOST_HELD_OUT = 5_000
+# With more, one fold of so many tells enough.
+_MOST_HELD_OUT = 2_000
 _TEMPERATURES = (0.05, 100.0)
 
 
@@ -48,7 +48,7 @@ class Choice:
         temperature: What logits are divided by.
         error: Top-1 error in [0, 1] of the images that were held out; None
             where there were none to hold out.
-        num_images: How many were held out, each view of them counted.
+        num_images: How many were held out.
     """
 
     shrinkage: float
@@ -82,20 +82,16 @@ def choose(
         for rows in _folds(examples.keys)
         if len(rows)
     ]
-    num_images = sum(len(fold.labels) for fold in held)
+    # Views of an image are right or wrong together: they count as one.
+    num_images = sum(fold.num_images for fold in held)
     if not num_images:
         middle = candidates[len(candidates) // 2]
         return Choice(middle, 1.0, None, 0)
-    logits = {each: [fold.logits(each) for fold in held] for each in candidates}
-    labels = [fold.labels for fold in held]
-    errors = {
-        each: _error(found, labels, num_images)
-        for each, found in logits.items()
-    }
+    errors = {each: _error(held, each) for each in candidates}
     least = min(errors.values())
     margin = math.sqrt(least * (1 - least) / num_images)
     chosen = max(s for s in candidates if errors[s] <= least + margin)
-    temperature = _temperature(logits[chosen], labels)
+    temperature = _temperature(held, chosen)
     return Choice(chosen, temperature, errors[chosen], num_images)
 
 
@@ -108,6 +104,7 @@ class _Held:
         examples: Examples,
         rows: npt.NDArray[np.int64],
     ) -> None:
+        self.num_images = len(rows)
         self._features = examples.read(rows)
         views = len(self._features) // len(rows)
         labels = np.tile(examples.labels[rows], views)
@@ -137,24 +134,22 @@ def _folds(keys: Keys) -> Iterator[npt.NDArray[np.int64]]:
         yield np.flatnonzero(numbers % _FOLDS == fold)
 
 
-def _error(
-    logits: list[FloatArray], labels: list[npt.NDArray[np.int64]], count: int
-) -> float:
-    wrong = sum(
-        int((each.argmax(axis=1) != true).sum()) if each.size else len(true)
-        for each, true in zip(logits, labels, strict=True)
-    )
-    return wrong / count
+def _error(held: list[_Held], shrinkage: float) -> float:
+    """The share of what is held out that is not named right."""
+    wrong = 0
+    for fold in held:
+        logits = fold.logits(shrinkage)  # of one fold at a time: they are large
+        right = logits.argmax(axis=1) == fold.labels if logits.size else False
+        wrong += len(fold.labels) - int(np.sum(right))
+    return wrong / sum(len(fold.labels) for fold in held)
 
 
-def _temperature(
-    logits: list[FloatArray], labels: list[npt.NDArray[np.int64]]
-) -> float:
+def _temperature(held: list[_Held], shrinkage: float) -> float:
     """The temperature of the least cross-entropy (Guo et al. 2017)."""
-    known = [
-        (each[true >= 0], true[true >= 0])
-        for each, true in zip(logits, labels, strict=True)
-    ]
+    known = []
+    for fold in held:
+        named = fold.labels >= 0
+        known.append((fold.logits(shrinkage)[named], fold.labels[named]))
 
     def loss(log_temperature: float) -> float:
         total = 0.0
