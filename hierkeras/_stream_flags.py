@@ -16,7 +16,7 @@ from hierkeras.data import places, streams
 from hierkeras.data.files import left_out
 from hierkeras.data.source import DataConfig, Source
 from hierkeras.data.splits import check_enough
-from hierkeras.recipe.growth import Growth
+from hierkeras.recipe.recipe import Recipe
 from hierkeras.recipe.remembered import Remembered
 from hierkeras.tree.generation import Generation
 from hierkeras.tree.names import shown
@@ -126,14 +126,14 @@ def _class_list() -> tuple[str, ...] | None:
 
 
 def pending_batches(
-    source: Source, latest: Generation | None, growth: Growth
+    source: Source, latest: Generation | None, recipe: Recipe
 ) -> list[tuple[str, ...]]:
     """The batches to take in; what is wrong with them is found here.
 
     Args:
         source: The data set.
         latest: The tree that grows; None if there is none yet.
-        growth: How it grows.
+        recipe: How it grows.
 
     Raises:
         UsageError: If the batches make no sense.
@@ -158,7 +158,10 @@ def pending_batches(
         )
     besides = left_out.line(source.left_out)
     for batch in batches:
-        check_enough(source.catalogue, batch, besides)
+        check_enough(
+            source.catalogue, batch, besides, recipe.training.least_images
+        )
+    growth = recipe.growth
     # The first step makes a single leaf, which nothing divides.
     dividing = batches if latest else batches[1:]
     if dividing and growth.increments != "flat":

@@ -204,7 +204,7 @@ def _open(
         recorded,
         context,
         changes.find_changes(latest, context) if latest else changes.Changes(),
-        _stream_flags.pending_batches(source, latest, composed.recipe.growth),
+        _stream_flags.pending_batches(source, latest, composed.recipe),
         trunk,
     )
 
@@ -230,7 +230,11 @@ def _tell(run: _Run) -> None:
     """Says what was noticed, before anything trains."""
     known = run.latest.tree.classes if run.latest else ()
     if run.grows:
-        check_enough(run.context.catalogue, known)
+        check_enough(
+            run.context.catalogue,
+            known,
+            least=run.recorded.recipe.training.least_images,
+        )
     lines = [
         *summary.change_lines(run.changed),
         *summary.case_lines(known, run.batches),

@@ -104,27 +104,36 @@ def places(keys: Iterable[str]) -> npt.NDArray[np.float64]:
 
 
 def check_enough(
-    catalogue: Catalogue, classes: Sequence[str], besides: str = ""
+    catalogue: Catalogue,
+    classes: Sequence[str],
+    besides: str = "",
+    least: int = len(SPLITS),
 ) -> None:
     """Checks that every class can be learnt, and be chosen by.
 
     A class needs three images, of which two splits at least have some: a test
-    split of the data set's own may lack it, as `untested` tells.
+    split of the data set's own may lack it, as `untested` tells. Where an
+    image to learn from is enough, some class must have one to choose by.
 
     Args:
         catalogue: the examples.
         classes: the classes that are about to be learnt.
         besides: what was left out of it, for the message.
+        least: images of a class, 3; or 1: one to learn from.
 
     Raises:
         UserError: if a class has too few images, naming it and the number.
     """
+    counts = catalogue.counts(classes)
     lacking = {
         name: count
-        for name, count in catalogue.counts(classes).items()
-        if not (count["train"] and count["validation"])
-        or sum(count.values()) < len(SPLITS)
+        for name, count in counts.items()
+        if not count["train"]
+        or (least > 1 and not count["validation"])
+        or sum(count.values()) < least
     }
+    if not lacking and classes:
+        _check_chosen_by(catalogue)
     if not lacking:
         return
     name = next(iter(lacking))
@@ -134,9 +143,18 @@ def check_enough(
     held += f"; {besides}" if besides else ""
     raise UserError(
         f"Class {name!r}{more} has {sum(count.values())} images ({held}); a "
-        f"class needs at least {len(SPLITS)}, one in each split: add images "
-        "or leave a new class out."
+        f"class needs at least {least}, "
+        + ("one in each split" if least > 1 else "to learn from")
+        + ": add images or leave a new class out."
     )
+
+
+def _check_chosen_by(catalogue: Catalogue) -> None:
+    if not (catalogue.splits == _VALIDATION).any():
+        raise UserError(
+            "No class has two images, one to learn from and one to choose by: "
+            "add an image of one class at least."
+        )
 
 
 def untested(catalogue: Catalogue, classes: Sequence[str]) -> list[str]:

@@ -44,6 +44,24 @@ class Assessor:
         indices = self.catalogue.indices("validation", classes)
         return indices, self.catalogue.labels_among(indices, classes)
 
+    def preview_samples(
+        self, classes: Sequence[str]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+        """As `samples`, of classes that no model of the tree has learnt.
+
+        Such a model has seen none of their images: where a class has none to
+        choose by, those to learn from say as much.
+        """
+        counts = self.catalogue.counts(classes)
+        bare = [name for name in classes if not counts[name]["validation"]]
+        indices = np.concatenate(
+            [
+                self.catalogue.indices("validation", classes),
+                self.catalogue.indices("train", bare),
+            ]
+        )
+        return indices, self.catalogue.labels_among(indices, classes)
+
     def route(self, tree: nodes.Tree, indices: npt.NDArray[np.int64]) -> Routed:
         """Sends images down a tree."""
         return route(

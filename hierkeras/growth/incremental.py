@@ -134,7 +134,7 @@ def distribute(
         are not named.
     """
     leaves = tree.leaves
-    indices, labels = grower.assessor.samples(new_classes)
+    indices, labels = grower.assessor.preview_samples(new_classes)
     counts = grower.recipe.growth.confusion_counts
     # Where an image goes is what hard routing says; how much of its
     # probability goes where, soft routing down every branch.

@@ -149,7 +149,13 @@ def _arrived(new_classes: tuple[str, ...], workshop: Workshop) -> _Arrived:
     context = workshop.context.left_by(latest.step if latest else None)
     known = latest.tree.classes if latest else ()
     fresh = (*new_classes, *_changes(latest, context).class_names)
-    context = without_unreadable(context, fresh, known, workshop.max_bad_images)
+    context = without_unreadable(
+        context,
+        fresh,
+        known,
+        workshop.max_bad_images,
+        workshop.recipe.training.least_images,
+    )
     if workshop.recipe.growth.memory_per_class:
         memory.check_keys(context.catalogue, (*known, *new_classes))
     return _Arrived(
@@ -166,6 +172,7 @@ def without_unreadable(
     new_classes: Sequence[str],
     known_classes: Sequence[str],
     max_bad_images: int,
+    least_images: int = len(SPLITS),
 ) -> Context:
     """Decodes every image of new classes once; leaves out what fails.
 
@@ -177,6 +184,7 @@ def without_unreadable(
         new_classes: The new classes, and known ones with new images.
         known_classes: The known ones.
         max_bad_images: Most images that may fail.
+        least_images: Of a class that is left.
 
     Returns:
         The context without them.
@@ -205,6 +213,7 @@ def without_unreadable(
             new_classes,
             f"{len(unreadable)} cannot be read, {first.key} first "
             f"({first.reason})",
+            least_images,
         )
     return context
 

@@ -173,3 +173,12 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "al. 2020, https://arxiv.org/abs/2007.10740)."
         ),
     ] = True
+
+    @property
+    def least_images(self) -> int:
+        """How many images a class needs.
+
+        One in each split where networks are trained; a head is solved from
+        one.
+        """
+        return 1 if self.heads == "solved" else 3
