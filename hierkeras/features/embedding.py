@@ -8,6 +8,7 @@ WORKDIR/features/<trunk id>/
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import sys
 import time
@@ -53,11 +54,11 @@ class Embedding:
         is_quiet: bool = False,
     ) -> None:
         self._folder = folder
-        self._trunk = trunk
         self._images = images
         self._batch_size = batch_size
         self._is_quiet = is_quiet
         self._known: dict[str, shards.Shards] = {}
+        self._runner = functools.cache(lambda: _runner(trunk()))
 
     def of(self, indices: Indices, view: View = WHOLE) -> Vectors:
         """The features of some images; those that are new are embedded.
@@ -86,10 +87,22 @@ class Embedding:
         self._known[view.name] = known
         return known.read(keys)
 
+    def fresh(self, indices: Indices) -> npt.NDArray[np.float32]:
+        """The features of some images, computed anew and not rounded.
+
+        Args:
+            indices: int64 array of shape (n,), n at least 1, sorted: examples
+                that can be decoded.
+
+        Returns:
+            float32 array of shape (n, f).
+        """
+        return self._run(self._runner(), indices, None)
+
     def _embed(
         self, missing: Indices, known: shards.Shards, view: View
     ) -> shards.Shards:
-        run = _runner(self._trunk())
+        run = self._runner()
         progress = _Progress(len(missing), view, self._is_quiet)
         size, done = _FIRST_SHARD, 0
         while done < len(missing):

@@ -16,6 +16,7 @@ import functools
 import hashlib
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -159,7 +160,7 @@ def _keys(shard: epath.Path) -> Keys:
     return np.ascontiguousarray(array).view(KEY_TYPE)[:, 0]
 
 
-def _array(shard: epath.Path, file: str) -> npt.NDArray[np.generic]:
+def _array(shard: epath.Path, file: str) -> npt.NDArray[Any]:
     try:
         raw = sums.read(shard, file)
         return np.load(io.BytesIO(raw), allow_pickle=False)

@@ -17,19 +17,6 @@ from keras import layers
 from hierkeras._errors import UserError
 
 
-@keras.saving.register_keras_serializable("hierkeras")
-class SignedSqrt(layers.Layer):
-    """The square root of a number's size, with its sign."""
-
-    def call(self, inputs):
-        """Applies it to a float tensor of any shape."""
-        return keras.ops.sign(inputs) * keras.ops.sqrt(keras.ops.abs(inputs))
-
-    def compute_output_shape(self, input_shape):
-        """The shape of its input."""
-        return input_shape
-
-
 def with_depths(trunk: keras.Model, depths: int) -> keras.Model:
     """A trunk whose features come from several depths.
 
@@ -60,7 +47,9 @@ def with_depths(trunk: keras.Model, depths: int) -> keras.Model:
     together = layers.Concatenate(dtype="float32", name="depths")(
         [*pooled, trunk.output]
     )
-    features = SignedSqrt(dtype="float32", name="signed_sqrt")(together)
+    # Operations of Keras: a file that needs them needs nothing of ours.
+    size = keras.ops.sqrt(keras.ops.absolute(together))
+    features = keras.ops.sign(together) * size
     network = keras.Model(trunk.input, features, name="trunk")
     network.trainable = False
     return network

@@ -10,9 +10,9 @@ import numpy as np
 from scipy import special
 
 from hierkeras.models import surgery
-from hierkeras.training import models, results, solutions, solving
+from hierkeras.training import models, results, solutions
 from hierkeras.training.context import Context
-from hierkeras.training.spec import Solved
+from hierkeras.training.spec import JobSpec, Solved
 from hierkeras.tree import nodes
 
 
@@ -29,6 +29,7 @@ class Predictor:
         self._batch_size = batch_size
         self._rows: dict[str, np.ndarray] = {}
         self._values: dict[str, np.ndarray] = {}
+        self._fresh: dict[str, dict[int, np.ndarray]] = {}
         self._model = functools.cache(self._load)
         self._below_logits = functools.cache(
             lambda job: surgery.feature_extractor(self._model(job))
@@ -73,8 +74,7 @@ class Predictor:
         """
         spec = results.read(self._context.store, job).spec
         if isinstance(spec.start, Solved):
-            embedding = self._context.embedding(spec.network)
-            return embedding.of(indices).astype(np.float32)
+            return self._trunk_features(spec, indices).astype(np.float32)
         batches = self._context.images.evaluation_batches(
             indices, self._batch_size
         )
@@ -84,6 +84,12 @@ class Predictor:
     def model(self, job: str) -> keras.Model:
         """The model of a job, loaded once."""
         return self._model(job)
+
+    def fresh(self) -> Predictor:
+        """One that computes features anew, with the same models."""
+        other = FreshPredictor(self._context, self._batch_size)
+        other._model = self._model
+        return other
 
     def forget_outputs(self) -> None:
         """Frees the remembered outputs, not the models."""
@@ -99,14 +105,33 @@ class Predictor:
         if not indices.size:
             return np.zeros((0, len(spec.classes)), np.float32)
         if isinstance(spec.start, Solved):
-            head = solutions.read_head(store, job)
-            logits = solving.logits(head, indices, spec, self._context)
+            features = self._trunk_features(spec, indices)
+            logits = solutions.read_head(store, job).logits(features)
         else:
             batches = self._context.images.evaluation_batches(
                 indices, self._batch_size
             )
             logits = self._model(job).predict(batches, verbose=0)
         return special.softmax(logits.astype(np.float32), axis=1)
+
+    def _trunk_features(self, spec: JobSpec, indices: np.ndarray) -> np.ndarray:
+        return self._context.embedding(spec.network).of(indices)
+
+
+class FreshPredictor(Predictor):
+    """As `Predictor`, from features as a server computes them.
+
+    Those that are kept are rounded to float16.
+    """
+
+    def _trunk_features(self, spec: JobSpec, indices: np.ndarray) -> np.ndarray:
+        vectors = self._fresh.setdefault(spec.network.trunk, {})
+        missing = np.array([i for i in indices.tolist() if i not in vectors])
+        if missing.size:
+            embedding = self._context.embedding(spec.network)
+            found = embedding.fresh(np.sort(missing))
+            vectors.update(zip(np.sort(missing).tolist(), found, strict=True))
+        return np.stack([vectors[i] for i in indices.tolist()])
 
 
 class CountingPredictor:

@@ -81,10 +81,11 @@ def _solve(
     solved = solving.solve(spec, start, context)
     head = solved.solution.head
     indices, labels = context.samples("validation", spec.classes)
+    features = context.embedding(spec.network).of(indices)
     result = results.JobResult(
         spec=spec,
         label=label,
-        measured=measured(solving.logits(head, indices, spec, context), labels),
+        measured=measured(head.logits(features), labels),
         images_swept=solved.images_swept,
         epochs=0,
         seconds=time.monotonic() - begun,

@@ -15,7 +15,6 @@ import numpy.typing as npt
 from hierkeras.features import choice
 from hierkeras.features.choice import Choice, Examples
 from hierkeras.features.embedding import keys_of
-from hierkeras.features.heads import Head
 from hierkeras.features.statistics import Statistics, summed
 from hierkeras.features.views import WHOLE, View
 from hierkeras.training import solutions
@@ -70,26 +69,6 @@ def solve(spec: JobSpec, start: Solved, context: Context) -> Solving:
         chosen,
         len(images.indices(new)) if new else 0,
     )
-
-
-def logits(
-    head: Head, indices: npt.NDArray[np.int64], spec: JobSpec, context: Context
-) -> npt.NDArray[np.float32]:
-    """What a head says of images as they are.
-
-    Args:
-        head: The head.
-        indices: int64 array of shape (n,): examples that can be decoded.
-        spec: The head's job.
-        context: The images.
-
-    Returns:
-        float32 array of shape (n, number of the job's classes).
-    """
-    if not indices.size:
-        return np.zeros((0, len(head.bias)), np.float32)
-    features = context.embedding(spec.network).of(indices)
-    return head.logits(features).astype(np.float32)
 
 
 class _Images:
