@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from scipy import optimize, special
 
-from hierkeras.features import heads
+from hierkeras.features import groups, heads
 from hierkeras.features.heads import Head
 from hierkeras.features.shards import Keys
 from hierkeras.features.statistics import FloatArray, Statistics, summed
 
-SHRINKAGES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
+SHRINKAGES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
 
-_FOLDS = 3
-# With more, one fold of so many tells enough.
-_MOST_HELD_OUT = 2_000
 _TEMPERATURES = (0.05, 100.0)
 
 
@@ -62,14 +59,9 @@ def choose(
 ) -> Choice:
     """Chooses by images that are taken out of the sums.
 
-    Which ones follows from what they are alone: neither the order in which
-    they came nor what else there is plays a part.
-
-    Of the shrinkages whose error is within a standard error of the least, the
-    largest is taken (Breiman et al. 1984, "Classification and Regression
-    Trees", section 3.4.3). Photos come in series, and what tells two photos of
-    a series together is not what tells products apart: held-out photos of
-    the same series flatter heads that are shrunk too little.
+    A group of each class is held out at a time, of images that look alike (see
+    `groups`). Which ones follows from the images and classes alone: the order
+    in which they came plays no part. Of equals the larger shrinkage is taken.
 
     Args:
         statistics: Sums over `examples`, among others.
@@ -79,7 +71,7 @@ def choose(
     candidates = SHRINKAGES if shrinkage is None else (shrinkage,)
     held = [
         _Held(statistics, examples, rows)
-        for rows in _folds(examples.keys)
+        for rows in _folds(examples, statistics.classes)
         if len(rows)
     ]
     # Views of an image are right or wrong together: they count as one.
@@ -88,9 +80,7 @@ def choose(
         middle = candidates[len(candidates) // 2]
         return Choice(middle, 1.0, None, 0)
     errors = {each: _error(held, each) for each in candidates}
-    least = min(errors.values())
-    margin = math.sqrt(least * (1 - least) / num_images)
-    chosen = max(s for s in candidates if errors[s] <= least + margin)
+    chosen = min(candidates, key=lambda each: (errors[each], -each))
     temperature = _temperature(held, chosen)
     return Choice(chosen, temperature, errors[chosen], num_images)
 
@@ -123,15 +113,17 @@ class _Held:
         return heads.solve(self._others, shrinkage).logits(self._features)
 
 
-def _folds(keys: Keys) -> Iterator[npt.NDArray[np.int64]]:
-    digits = np.frombuffer(keys.astype(f"S{keys.itemsize}").tobytes(), np.uint8)
-    last = digits.reshape(len(keys), -1)[:, -4:].astype(np.int64)
-    numbers = last @ (256 ** np.arange(4))
-    if len(keys) > _FOLDS * _MOST_HELD_OUT:
-        yield np.sort(np.argsort(numbers, kind="stable")[:_MOST_HELD_OUT])
+def _folds(
+    examples: Examples, classes: Sequence[str]
+) -> Iterator[npt.NDArray[np.int64]]:
+    rows, count = groups.held_out(examples.keys, examples.labels, classes)
+    if not len(rows):
         return
-    for fold in range(_FOLDS):
-        yield np.flatnonzero(numbers % _FOLDS == fold)
+    # The views come one after the other, whole images first.
+    whole = examples.read(rows)[: len(rows)]
+    number = groups.groups(whole, examples.labels[rows])
+    for fold in range(count):
+        yield rows[number == fold]
 
 
 def _error(held: list[_Held], shrinkage: float) -> float:
