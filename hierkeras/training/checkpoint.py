@@ -25,6 +25,7 @@ from hierkeras.training.interruption import Deferral
 from hierkeras.training.monitoring import Monitor
 from hierkeras.training.schedules import AdaptiveSchedule
 from hierkeras.tree import atomic
+from hierkeras.tree.names import printable
 
 _STATE = "state"
 
@@ -33,6 +34,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a checkpoint holds beside tensors.
 
     Args:
+        job: The training's, so that a file under another name is not used.
         history: What was measured in each finished epoch.
         stopped: Whether the schedule has ended the training.
         schedule: The state of the adaptive schedule; None with another.
@@ -41,6 +43,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         rate_factor: On the recipe's learning rates.
     """
 
+    job: str
     history: list[dict[str, Any]]
     stopped: bool
     schedule: tuple[float | None, int, int] | None
@@ -102,6 +105,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     Args:
         path: The file.
+        job: The training's.
         monitor: Notes what is measured in each epoch.
         schedule: The adaptive schedule, if that is used.
         batch_size: Images in a step.
@@ -112,6 +116,7 @@ class Checkpoint(keras.callbacks.Callback):
     def __init__(
         self,
         path: epath.Path,
+        job: str,
         monitor: Monitor,
         schedule: AdaptiveSchedule | None,
         batch_size: int,
@@ -120,6 +125,7 @@ class Checkpoint(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self._path = path
+        self._job = job
         self._monitor = monitor
         self._schedule = schedule
         self._batch_size = batch_size
@@ -184,6 +190,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _write(self) -> None:
         state = State(
+            self._job,
             self._monitor.history,
             bool(self.model.stop_training),
             self._schedule.state if self._schedule else None,
@@ -206,8 +213,17 @@ class Checkpoint(keras.callbacks.Callback):
         atomic.write_file(self._path, _sum(raw) + raw, wait_for_disk=False)
 
 
-def read(path: epath.Path) -> Saved | None:
-    """Reads a checkpoint; None if there is none, or it is damaged."""
+def read(path: epath.Path, job: str) -> Saved | None:
+    """Reads a checkpoint.
+
+    Args:
+        path: The file.
+        job: Of which training it has to be.
+
+    Returns:
+        The checkpoint; None if there is none, or it is damaged or of another
+        job, which is told.
+    """
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
@@ -217,13 +233,16 @@ def read(path: epath.Path) -> Saved | None:
             raise ValueError("its check sum is wrong")
         with np.load(io.BytesIO(raw[4:]), allow_pickle=False) as arrays:
             state = msgspec.json.decode(arrays[_STATE].tobytes(), type=State)
-            return Saved(state, dict(arrays))
+            saved = Saved(state, dict(arrays))
     except (ValueError, KeyError, zipfile.BadZipFile) as error:
-        print(
-            f"{path} is damaged ({error}); the training starts over",
-            file=sys.stderr,
-        )
-        return None
+        return _unused(path, f"damaged ({error})")
+    if state.job != job:
+        return _unused(path, f"that of job {printable(state.job)}")
+    return saved
+
+
+def _unused(path: epath.Path, why: str) -> None:
+    print(f"{path} is {why}; the training starts over", file=sys.stderr)
 
 
 def _variables(model: keras.Model) -> dict[str, keras.Variable]:

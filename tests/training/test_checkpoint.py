@@ -148,10 +148,12 @@ def test_an_interrupted_epoch_goes_on_where_it_was(
     with pytest.raises(KeyboardInterrupt):
         run_job(spec, "root first", context)
     assert "[root first] stopped after" in capsys.readouterr().err
-    state = checkpoint.read(context.store.checkpoint(spec.job)).state
+    path = context.store.checkpoint(spec.job)
+    state = checkpoint.read(path, spec.job).state
     steps = fit.steps_per_epoch(spec.training, len(whole_images(whole)))
     done = len(state.history) * steps + state.steps
     assert state.steps and done == batches
+    assert checkpoint.read(path, "of another job") is None
     monkeypatch.undo()
     result = run_job(spec, "root first", context)
 
@@ -184,7 +186,8 @@ def test_an_interruption_during_validation_waits_for_the_checkpoint(
     with pytest.raises(KeyboardInterrupt):
         run_job(spec, "root first", context)
 
-    state = checkpoint.read(context.store.checkpoint(spec.job)).state
+    path = context.store.checkpoint(spec.job)
+    state = checkpoint.read(path, spec.job).state
     assert (len(state.history), state.steps) == (1, 0)
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -242,6 +245,31 @@ def test_a_damaged_checkpoint_is_not_used(
     assert f"{path} is damaged" in error
     assert "goes on" not in error
     assert result.epochs == 2
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_another_job_is_not_used(
+    tmp_path, open_context, make, cut_off, capsys
+):
+    whole = open_context(tmp_path / "whole", deterministic=True)
+    spec = make(whole, COSINE | {"max_epochs": 2})
+    expected = run_job(spec, "root first", whole)
+    context = open_context(tmp_path / "cut", deterministic=True)
+    other = make(context, COSINE | {"max_epochs": 2, "momentum": 0.5})
+    cut_off(1)
+    with pytest.raises(KeyboardInterrupt):
+        run_job(other, "root first", context)
+    path = context.store.checkpoint(spec.job)
+    context.store.checkpoint(other.job).rename(path)
+    cut_off(None)
+
+    result = run_job(spec, "root first", context)
+
+    error = capsys.readouterr().err
+    assert f"{path} is that of job {other.job}; the training starts" in error
+    assert "goes on" not in error
+    assert result.measured == expected.measured
+    assert history(context, result) == history(whole, expected)
 
 
 def test_publishing_leaves_no_checkpoints(tmp_path):
