@@ -4,9 +4,11 @@ Longer: `FUZZ_EXAMPLES=100000 pytest --slow tests/test_fuzzed_data.py
 --hypothesis-seed=random`.
 """
 
+import io
 import shutil
 import time
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given
@@ -152,3 +154,22 @@ def test_any_folder_is_read_or_refused(photos, paths, class_depth):
             check_opens(f"folder:{root}", class_depth=class_depth)
     finally:
         shutil.rmtree(root, ignore_errors=True)
+
+
+def npz(save, **options):
+    file = io.BytesIO()
+    images = np.arange(4 * 5 * 6 * 3, dtype=np.uint8).reshape(4, 5, 6, 3)
+    save(file, images=images, labels=np.arange(4), **options)
+    return file.getvalue()
+
+
+ARRAYS = [npz(np.savez), npz(np.savez_compressed)]
+
+
+@pytest.mark.slow
+@many
+@given(content=fuzzing.damaged(ARRAYS))
+def test_damaged_arrays_are_read_or_refused(photos, content):
+    file = photos / "data.npz"
+    file.write_bytes(content)
+    check_opens(f"npz:{file}")

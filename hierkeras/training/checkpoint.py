@@ -12,15 +12,15 @@ from __future__ import annotations
 import dataclasses
 import io
 import sys
-import zipfile
 import zlib
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import msgspec
 import numpy as np
 from etils import epath
 
+from hierkeras import _archives
 from hierkeras.training.interruption import Deferral
 from hierkeras.training.monitoring import Monitor
 from hierkeras.training.schedules import AdaptiveSchedule
@@ -44,12 +44,16 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     job: str
-    history: list[dict[str, Any]]
+    history: list[dict[str, int | float]]
     stopped: bool
     schedule: tuple[float | None, int, int] | None
-    steps: int
+    steps: Annotated[int, msgspec.Meta(ge=0)]
     learning_rate: float
-    rate_factor: float
+    rate_factor: Annotated[float, msgspec.Meta(gt=0, le=1)]
+
+    def __post_init__(self) -> None:
+        if any("images_swept" not in epoch for epoch in self.history):
+            raise ValueError("an epoch does not tell what it cost")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,11 +68,25 @@ class Saved:
     state: State
     arrays: dict[str, np.ndarray]
 
-    def fits(self, model: keras.Model) -> bool:
-        """Whether it was written of such a model, which is compiled."""
-        return all(
-            name in self.arrays and self.arrays[name].shape == variable.shape
-            for name, variable in _variables(model).items()
+    def fits(self, model: keras.Model, steps_per_epoch: int) -> bool:
+        """Whether it can be of such a training.
+
+        Args:
+            model: The model, compiled.
+            steps_per_epoch: Steps in an epoch.
+        """
+        shapes = {
+            name: array.shape
+            for name, array in self.arrays.items()
+            if array.dtype.kind in "biuf"
+        }
+        return (
+            self.state.steps < steps_per_epoch
+            and all(
+                shapes.get(name) == variable.shape
+                for name, variable in _variables(model).items()
+            )
+            and all(metric.shape == () for metric in self.metrics)
         )
 
     def restore(
@@ -93,8 +111,10 @@ class Saved:
     @property
     def metrics(self) -> list[np.ndarray]:
         """What the metrics had added up in the unfinished epoch."""
-        count = sum(name.startswith("metric/") for name in self.arrays)
-        return [self.arrays[f"metric/{number}"] for number in range(count)]
+        found: list[np.ndarray] = []
+        while (name := f"metric/{len(found)}") in self.arrays:
+            found.append(self.arrays[name])
+        return found
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -231,18 +251,22 @@ def read(path: epath.Path, job: str) -> Saved | None:
     try:
         if raw[:4] != _sum(raw[4:]):
             raise ValueError("its check sum is wrong")
-        with np.load(io.BytesIO(raw[4:]), allow_pickle=False) as arrays:
+        with (
+            _archives.told_damaged(),
+            np.load(io.BytesIO(raw[4:]), allow_pickle=False) as arrays,
+        ):
             state = msgspec.json.decode(arrays[_STATE].tobytes(), type=State)
             saved = Saved(state, dict(arrays))
-    except (ValueError, KeyError, zipfile.BadZipFile) as error:
-        return _unused(path, f"damaged ({error})")
-    if state.job != job:
-        return _unused(path, f"that of job {printable(state.job)}")
-    return saved
-
-
-def _unused(path: epath.Path, why: str) -> None:
-    print(f"{path} is {why}; the training starts over", file=sys.stderr)
+        if state.job == job:
+            return saved
+        why = f"that of job {state.job}"
+    except ValueError as error:
+        why = f"damaged ({error})"
+    print(
+        f"{path} is {printable(why)}; the training starts over",
+        file=sys.stderr,
+    )
+    return None
 
 
 def _variables(model: keras.Model) -> dict[str, keras.Variable]:

@@ -126,7 +126,7 @@ def fit(
         images_swept=run.images_swept,
     )
     schedule = _adaptive_schedule(recipe)
-    if saved is not None and not saved.fits(model):
+    if saved is not None and not saved.fits(model, steps):
         saved = None
     if saved is not None:
         _go_on(saved, model, monitor, schedule, recipe.batch_size)

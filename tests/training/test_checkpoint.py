@@ -1,15 +1,19 @@
 """A training that was cut off goes on as if nothing had happened."""
 
+import io
 import os
 import signal
+import zipfile
+import zlib
 
 import numpy as np
 import pytest
 
-from hierkeras.training import checkpoint, fit, results
+from hierkeras.training import checkpoint, checks, fit, results
 from hierkeras.training.checkpoint import Checkpoint
 from hierkeras.training.monitoring import Monitor
 from hierkeras.training.run_job import run_job
+from hierkeras.tree.store import Store
 
 CLASSES = ("0", "1", "2", "3")
 COSINE = {
@@ -272,10 +276,36 @@ def test_a_checkpoint_of_another_job_is_not_used(
     assert history(context, result) == history(whole, expected)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("state", b"{'descr'# '|u1', 'shape': (2,), "),  # no Python
+        ("state", b"{'descr': '|O', 'fortran_order': False, 'shape': ()}"),
+        ("other", b"{'descr': '|u1', 'fortran_order': False, 'shape': ()}"),
+    ],
+)
+def test_a_checkpoint_of_no_arrays_is_not_used(tmp_path, capsys, name, content):
+    store = Store(tmp_path)
+    store.checkpoints.mkdir()
+    path = store.checkpoint("0123")
+    header = content.ljust(118) + b"\n"
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        length = len(header).to_bytes(2, "little")
+        npy = b"\x93NUMPY\1\0" + length + header + b"{}"
+        archive.writestr(f"{name}.npy", npy)
+    raw = file.getvalue()
+    path.write_bytes(zlib.crc32(raw).to_bytes(4, "big") + raw)
+
+    assert checkpoint.read(path, "0123") is None
+    assert f"{path} is damaged" in capsys.readouterr().err
+    (finding,) = checks.check_checkpoints(store)
+    assert finding.level == "damage"
+
+
 def test_publishing_leaves_no_checkpoints(tmp_path):
     from hierkeras.tree.generation import Generation, Step
     from hierkeras.tree.nodes import Leaf, Tree
-    from hierkeras.tree.store import Store
 
     store = Store(tmp_path)
     store.checkpoints.mkdir()
