@@ -215,6 +215,7 @@ def test_files_that_are_seen_late_are_served_late(
         end = time.monotonic() + 60
         while (versions := versions_of(address)) == {1}:
             assert time.monotonic() < end, "the new version is not served"
+            time.sleep(0.1)
         assert versions == {2}
 
 
