@@ -104,6 +104,7 @@ def imported(module: str, path: Path) -> Iterator[str]:
 # What anything may import, and what imports nothing of the project.
 EVERYWHERE = (
     "hierkeras",
+    "hierkeras._archives",
     "hierkeras._errors",
     "hierkeras._faults",
     "hierkeras._option",
