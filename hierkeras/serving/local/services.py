@@ -36,6 +36,8 @@ PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 MODEL_SERVICE = "tensorflow.serving.ModelService"
 # A question about the model, and no images.
 _QUESTION_BYTES = 2**16
+# Where gRPC's own clients look for it (gRFC A6).
+_PUSHBACK = "grpc-retry-pushback-ms"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,12 +135,13 @@ class Services:
             try:
                 return await self._respond(call, context)
             except ServingError as error:
-                refusal = error.code, error.told
+                refusal = error.code, error.told, _pushback(error)
             except Exception as error:  # the server goes on, and we are told
                 _LOGGER.exception("%s", call.kind.DESCRIPTOR.full_name)
                 refusal = (
                     grpc.StatusCode.INTERNAL,
                     f"the server failed: {type(error).__name__}",
+                    (),
                 )
             # Not above: the call keeps what `abort` raises, and with it what
             # was handled meanwhile, whose frames hold the request.
@@ -194,6 +197,13 @@ class Services:
         if deadline is not None:
             seconds = min(seconds, deadline)
         return Budget(self._limits.rows, seconds)
+
+
+def _pushback(error: ServingError) -> tuple[tuple[str, str], ...]:
+    """Says when to ask again, where that helps."""
+    if error.retry_seconds is None:
+        return ()
+    return ((_PUSHBACK, str(round(1000 * error.retry_seconds))),)
 
 
 def _parsed(kind: Any, message: bytes) -> Any:

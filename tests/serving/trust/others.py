@@ -363,7 +363,7 @@ HOSTILE = {
     "ReadFile in function": (reads, hides, hides_in_a_data_set),
     "MatchingFiles": (lists,),
     "WriteFile": (writes, writes_when_loaded),
-    "Dataset": (reads_lines,),
+    "TextLineDataset in function": (reads_lines,),
     "EagerPyFunc": (calls_python,),
     "PrintV2": (prints,),
     "ImmutableConst": (maps_a_file,),
