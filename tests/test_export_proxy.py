@@ -157,7 +157,7 @@ class TestReal:
             stub.HandleReloadConfigRequest(reload, timeout=10)
         assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
         assert "proxy" in caught.value.details()
-        for path in "/monitoring/prometheus/metrics", "/", "/v1/models/a/../b":
+        for path in "/monitoring/prometheus/metrics", "/", f"{MODELS}/labels/x":
             assert proxy.fetch(path)[0] == 404
         assert proxy.fetch(MODELS, b"{}")[0] == 403
 

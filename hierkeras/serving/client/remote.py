@@ -192,9 +192,8 @@ def _why(state: tenacity.RetryCallState) -> str:
 
 def _passes(error: BaseException) -> bool:
     """Whether the same request may be answered later."""
-    return (
-        _is(error, grpc.StatusCode.UNAVAILABLE)
-        or _is(error, grpc.StatusCode.RESOURCE_EXHAUSTED)
+    return _is(error, grpc.StatusCode.UNAVAILABLE) or (
+        _is(error, grpc.StatusCode.RESOURCE_EXHAUSTED)
         and _pushback(error) is not None
     )
 

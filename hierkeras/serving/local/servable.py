@@ -8,15 +8,17 @@ util.cc in TensorFlow.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import grpc
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
+from tensorflow.core.example import example_pb2
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
@@ -287,9 +289,10 @@ def _feeds(
         )
     feeds = {}
     for number, (alias, info) in enumerate(sorted(signature.inputs.items())):
-        feeds[info.name] = tensors.to_array(
-            given[alias], alias, info, number, budget
-        )
+        values = tensors.to_array(given[alias], alias, info, number, budget)
+        if values.dtype == object:
+            budget.check_pixels(values.flat)
+        feeds[info.name] = values
     return feeds
 
 
@@ -327,15 +330,28 @@ def _to_proto(value: np.ndarray) -> TensorProto:
 def _examples(given: input_pb2.Input, budget: Budget) -> np.ndarray:
     """The serialized examples of a Classify request."""
     context, listed = b"", given.example_list.examples
+    shared: list[bytes] = []
     if given.WhichOneof("kind") == "example_list_with_context":
         with_context = given.example_list_with_context
         context = with_context.context.SerializeToString()
+        shared = list(_values_of(with_context.context))
         listed = with_context.examples
     budget.check_rows(len(listed))
+    budget.check_pixels(
+        image
+        for example in listed
+        for image in itertools.chain(shared, _values_of(example))
+    )
     examples = [context + example.SerializeToString() for example in listed]
     if not examples:
         raise invalid("Input is empty.")
     return np.array(examples, object)
+
+
+def _values_of(example: example_pb2.Example) -> Iterator[bytes]:
+    """All that may be an image in an example."""
+    for feature in example.features.feature.values():
+        yield from feature.bytes_list.value
 
 
 def _check_classifications(

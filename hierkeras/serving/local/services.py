@@ -196,7 +196,7 @@ class Services:
         seconds = self._limits.request_seconds
         if deadline is not None:
             seconds = min(seconds, deadline)
-        return Budget(self._limits.rows, seconds)
+        return Budget(self._limits.rows, seconds, self._limits.pixels)
 
 
 def _pushback(error: ServingError) -> tuple[tuple[str, str], ...]:

@@ -213,6 +213,46 @@ def test_rows_are_bounded_over_every_way(tree):
         assert ask(tree.rest_port, "POST", path, body) == (429, {"error": told})
 
 
+def test_pixels_of_all_images_are_bounded_over_every_way(tree_path):
+    images = encoded(3, size=20)
+    examples = [
+        {signatures.EXAMPLE_IMAGE: {"b64": base64_of([image])[0]["b64"]}}
+        for image in images
+    ]
+    limits = Limits(pixels=1000)
+    with running(tree_path, limits=limits) as server:
+        with connected(server) as channel:
+            assert predict(channel, images[:2]).result().outputs
+            code, told = code_of(predict(channel, images))
+            assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert told == (
+                "the images of the request have more than 0.001 million "
+                "pixels together; send fewer at once, or start the server "
+                "with a larger --max_megapixels"
+            )
+            request = classification_pb2.ClassificationRequest()
+            request.model_spec.name = "animals"
+            request.model_spec.signature_name = signatures.CLASSIFY
+            # An image that all rows have is decoded for each.
+            given = request.input.example_list_with_context
+            for _ in images:
+                given.examples.add()
+            feature = given.context.features.feature[signatures.EXAMPLE_IMAGE]
+            feature.bytes_list.value.append(images[0])
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            assert code_of(stub.Classify.future(request)) == (code, told)
+        for call, body in (
+            ("predict", {"instances": base64_of(images)}),
+            (
+                "classify",
+                {"signature_name": signatures.CLASSIFY, "examples": examples},
+            ),
+        ):
+            path = f"/v1/models/animals:{call}"
+            answer = ask(server.rest_port, "POST", path, body)
+            assert answer == (429, {"error": told})
+
+
 def test_rows_are_answered_in_order_and_named_by_their_number(tree):
     images = encoded(slices.FIRST_ROWS * 2 + 3)
     with connected(tree) as channel:
