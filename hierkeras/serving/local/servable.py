@@ -38,6 +38,11 @@ from hierkeras.serving.local.limits import Budget
 from hierkeras.serving.trust import graphs
 
 _MAX_WARM_UP_RECORDS = 1000
+# TensorFlow runs the steps of all requests in the order in which they become
+# ready. Small requests have threads of their own, so as not to stand behind
+# thousands of steps of a large one.
+_POOLS = _SMALL, _LARGE = range(2)
+_LARGE_BYTES = 2**20
 _PREDICT_METHODS = (
     "tensorflow/serving/predict",
     CLASSIFY_METHOD,
@@ -76,6 +81,8 @@ class Servable:
         # Optimising a large tree's graph takes longer, at the first request
         # of each signature, than a server for tests would gain by it.
         config.graph_options.rewrite_options.disable_meta_optimizer = True
+        for _ in _POOLS:
+            config.session_inter_op_thread_pool.add()
         self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
         try:
             with self._session.graph.as_default():
@@ -238,9 +245,10 @@ class Servable:
     ) -> dict[str, np.ndarray]:
         """The outputs of these names, of inputs by tensor name."""
         names = {alias: signature.outputs[alias].name for alias in aliases}
+        pool = _LARGE if any(map(_is_large, feeds.values())) else _SMALL
 
         def run(part: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-            return self._run_session(names, part, budget)
+            return self._run_session(names, part, budget, pool)
 
         if slices.are_rows(signature, aliases):
             return slices.run(run, feeds, budget)
@@ -251,13 +259,12 @@ class Servable:
         names: dict[str, str],
         feeds: dict[str, np.ndarray],
         budget: Budget,
+        pool: int,
     ) -> dict[str, np.ndarray]:
         """Runs the graph, for as long as the budget allows."""
-        options = None
+        options = tf.compat.v1.RunOptions(inter_op_thread_pool=pool)
         if (left := budget.seconds_left()) < math.inf:
-            options = tf.compat.v1.RunOptions(
-                timeout_in_ms=max(1, round(1000 * left))
-            )
+            options.timeout_in_ms = max(1, round(1000 * left))
         try:
             return self._session.run(names, feeds, options)
         except tf.errors.DeadlineExceededError:
@@ -266,6 +273,15 @@ class Servable:
             raise ServingError.of(error) from None
         except ValueError as error:  # a shape that the input cannot have
             raise invalid(str(error)) from None
+
+
+def _is_large(values: np.ndarray) -> bool:
+    """Whether an input is many rows, or bytes, and so may take long."""
+    if values.ndim and len(values) > slices.FIRST_ROWS:
+        return True
+    if values.dtype == object:
+        return sum(map(len, values.flat)) > _LARGE_BYTES
+    return values.nbytes > _LARGE_BYTES
 
 
 def _check_trust(path: str) -> None:

@@ -153,11 +153,13 @@ class Services:
     async def _respond(
         self, call: _Call, context: grpc.aio.ServicerContext
     ) -> bytes:
-        message = await self._received(context)
-        if len(message) > call.max_bytes:
+        # Whoever parses it takes it out, so that it is not kept beside what
+        # was made of it.
+        held = [await self._received(context)]
+        size = len(held[0])
+        if size > call.max_bytes:
             raise invalid(
-                f"the request has {len(message)} bytes, and may have "
-                f"{call.max_bytes}"
+                f"the request has {size} bytes, and may have {call.max_bytes}"
             )
         budget = self._budget(context.time_remaining())
         budget.share(call.pool.way_giver())
@@ -165,14 +167,14 @@ class Services:
         def answer() -> bytes:
             budget.seconds_left()
             wire.check_fields(
-                message, call.kind.DESCRIPTOR, self._limits.fields
+                held[0], call.kind.DESCRIPTOR, self._limits.fields
             )
             return call.answer(
-                _parsed(call.kind, message), budget
+                _parsed(call.kind, held.pop()), budget
             ).SerializeToString()
 
         try:
-            return await call.pool.run(answer, len(message))
+            return await call.pool.run(answer, size)
         except asyncio.CancelledError:  # by the client, or by its deadline
             budget.cancel()
             raise

@@ -1,6 +1,7 @@
 """Requests have a budget, and take from others only so much."""
 
 import contextlib
+import os
 import threading
 import time
 
@@ -366,6 +367,23 @@ def test_a_request_runs_only_so_long(toiling_path):
             504,
             {"error": told},
         )
+
+
+@pytest.mark.slow
+def test_large_requests_do_not_take_all_threads_of_small_ones(toiling_path):
+    rows = [toiling.FOR_EVER] * (slices.FIRST_ROWS + 1)
+    count = (os.cpu_count() or 1) + 1
+    with (
+        running(toiling_path, num_threads=count + 1) as server,
+        connected(server) as channel,
+    ):
+        large = [predict(channel, rows, timeout=4) for _ in range(count)]
+        pool = server._services._pool
+        until(lambda: len(pool._running) == count)
+        assert predict(channel, [b"1"], timeout=3).result().outputs
+        assert not any(call.done() for call in large)
+        for call in large:
+            code_of(call)
 
 
 def test_long_requests_let_others_go_first(toiling_server):
