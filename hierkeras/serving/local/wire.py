@@ -85,8 +85,6 @@ def _contents(message: bytes, place: int, wire_type: int) -> tuple[int, int]:
 
 def _varint(message: bytes, place: int) -> tuple[int, int]:
     """A number and where it ends."""
-    if (first := message[place : place + 1]) < b"\x80" and first:
-        return first[0], place + 1  # most are of one byte
     value = 0
     for turn, byte in enumerate(message[place : place + _LONGEST_VARINT]):
         value |= (byte & 0x7F) << (7 * turn)
