@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -67,14 +69,22 @@ def test_a_mistake_is_one_line_wherever_it_is_made():
 
 
 @pytest.fixture
-def work(digits_tree, tmp_path):
+def folder():
+    """One that other users may look into, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def work(digits_tree, folder):
     """Commands with work to do on a copy of the tree, by binary."""
-    workdir = tmp_path / "workdir"
+    workdir = folder / "workdir"
     shutil.copytree(digits_tree.workdir, workdir)
     (workdir / "LATEST").write_text("000001\n")
     version = workdir / "serving" / "2"
-    version.rename(tmp_path / "exported")
-    write_images(tmp_path, [1], 0)
+    version.rename(folder / "exported")
+    write_images(folder, [1], 0)
     flags = [
         flag.replace("=flags/", f"={ROOT}/flags/")
         for flag in digits_tree.flags
@@ -85,8 +95,8 @@ def work(digits_tree, tmp_path):
         "doctor": [place],
         "evaluate": [place],
         "predict": [
-            f"--saved_model={tmp_path / 'exported'}",
-            str(tmp_path / "1.png"),
+            f"--saved_model={folder / 'exported'}",
+            str(folder / "1.png"),
         ],
         "increment": [*flags, place],
         "export": [place],
