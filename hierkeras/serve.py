@@ -84,6 +84,14 @@ _MAX_ROWS = flags.DEFINE_integer(
     lower_bound=1,
     upper_bound=2**24,
 )
+_MAX_MEGAPIXELS = flags.DEFINE_integer(
+    "max_megapixels",
+    1000,
+    "Most million pixels that the images of a request promise together; a "
+    "request of more is refused before any is decoded.",
+    lower_bound=1,
+    upper_bound=2**30,
+)
 _MAX_QUEUED_REQUESTS = flags.DEFINE_integer(
     "max_queued_requests",
     256,
@@ -163,6 +171,7 @@ def _limits() -> Limits:
     return Limits(
         message_bytes=_MAX_MESSAGE_MB.value * 2**20,
         rows=_MAX_ROWS.value,
+        pixels=_MAX_MEGAPIXELS.value * 10**6,
         queued=_MAX_QUEUED_REQUESTS.value,
         request_seconds=_MAX_REQUEST_SECONDS.value,
     )

@@ -203,7 +203,9 @@ class TestContainers:
         ports = {"grpc": GRPC_PORT, "rest": REST_PORT}
         service = kubernetes["Service"]["spec"]["ports"]
 
-        assert compose["ports"] == [f"{p}:{p}" for p in ports.values()]
+        assert compose["ports"] == [
+            f"${{SERVER_ADDRESS:-0.0.0.0}}:{p}:{p}" for p in ports.values()
+        ]
         assert ports == {
             port["name"]: port["containerPort"]
             for port in pod["containers"][0]["ports"]

@@ -4,13 +4,14 @@ Longer: `FUZZ_EXAMPLES=100000 pytest --slow tests/test_fuzzed_data.py
 --hypothesis-seed=random`.
 """
 
-import os
+import io
 import shutil
 import time
 
+import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hierkeras._errors import UserError
@@ -18,45 +19,12 @@ from hierkeras.data.decoding import formats, graph, library, plain, problems
 from hierkeras.data.decoding.pixels import Pixels
 from hierkeras.data.registry import open_source
 from hierkeras.data.source import DataConfig
+from tests import fuzzing
 from tests.data.decoding import zoo
 
 SECONDS = 5
 PIXELS = Pixels(max_pixels=10**6)
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
-many = settings(
-    max_examples=EXAMPLES or 100,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
-
-
-@st.composite
-def damaged(draw, wholes):
-    """Bytes of one of some files, changed in a few places."""
-    whole = bytearray(draw(st.sampled_from(wholes)))
-    for _ in range(draw(st.integers(0, 4))):
-        # Headers are where sizes, offsets and counts stand.
-        place = draw(
-            st.one_of(
-                st.integers(0, min(64, len(whole))),
-                st.integers(0, len(whole)),
-            )
-        )
-        kind = draw(st.sampled_from(("set", "number", "cut", "put", "copy")))
-        if kind == "set":
-            whole[place : place + 1] = draw(st.binary(min_size=1, max_size=1))
-        elif kind == "number":
-            value = draw(st.sampled_from((0, 1, 255, 2**15, 2**31, 2**32 - 1)))
-            order = draw(st.sampled_from(("big", "little")))
-            whole[place : place + 4] = value.to_bytes(4, order)
-        elif kind == "cut":
-            del whole[place : place + draw(st.integers(1, 1 + len(whole)))]
-        elif kind == "put":
-            whole[place:place] = draw(st.binary(max_size=40))
-        else:
-            end = place + draw(st.integers(1, 100))
-            whole[place:place] = whole[place:end]
-    return bytes(whole)
+many = fuzzing.times(100)
 
 
 def check_fast(began, content):
@@ -65,7 +33,7 @@ def check_fast(began, content):
 
 @pytest.mark.slow
 @many
-@given(content=damaged([animal.encoded for animal in zoo.all_files()]))
+@given(content=fuzzing.damaged([animal.encoded for animal in zoo.all_files()]))
 def test_a_damaged_image_is_shown_or_refused(content):
     began = time.monotonic()
     encoded = tf.constant(content)
@@ -130,7 +98,7 @@ def check_opens(place, **config):
 
 @pytest.mark.slow
 @many
-@given(content=st.one_of(damaged(LISTS), st.binary(max_size=200)))
+@given(content=st.one_of(fuzzing.damaged(LISTS), st.binary(max_size=200)))
 def test_a_damaged_list_is_read_or_refused(photos, content):
     file = photos / "list.csv"
     file.write_bytes(content)
@@ -186,3 +154,22 @@ def test_any_folder_is_read_or_refused(photos, paths, class_depth):
             check_opens(f"folder:{root}", class_depth=class_depth)
     finally:
         shutil.rmtree(root, ignore_errors=True)
+
+
+def npz(save, **options):
+    file = io.BytesIO()
+    images = np.arange(4 * 5 * 6 * 3, dtype=np.uint8).reshape(4, 5, 6, 3)
+    save(file, images=images, labels=np.arange(4), **options)
+    return file.getvalue()
+
+
+ARRAYS = [npz(np.savez), npz(np.savez_compressed)]
+
+
+@pytest.mark.slow
+@many
+@given(content=fuzzing.damaged(ARRAYS))
+def test_damaged_arrays_are_read_or_refused(photos, content):
+    file = photos / "data.npz"
+    file.write_bytes(content)
+    check_opens(f"npz:{file}")

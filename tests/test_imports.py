@@ -104,6 +104,7 @@ def imported(module: str, path: Path) -> Iterator[str]:
 # What anything may import, and what imports nothing of the project.
 EVERYWHERE = (
     "hierkeras",
+    "hierkeras._archives",
     "hierkeras._errors",
     "hierkeras._faults",
     "hierkeras._option",
@@ -111,8 +112,14 @@ EVERYWHERE = (
 )
 
 
+# What has to be done before anything else is imported.
+FIRST = ("hierkeras", "hierkeras._starting")
+
+
 def may_import(importer: str, target: str) -> bool:
     """Whether the design lets one module of hierkeras import another."""
+    if (importer, target) == FIRST:
+        return True
     if target in EVERYWHERE:
         return importer not in EVERYWHERE
     if importer in EVERYWHERE:

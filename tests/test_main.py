@@ -49,6 +49,7 @@ ALL_FLAGS = {
         "port",
         "file_system_poll_wait_seconds",
         "grpc_max_threads",
+        "max_megapixels",
         "max_message_mb",
         "max_queued_requests",
         "max_request_seconds",

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import itertools
 import pathlib
-import zipfile
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from hierkeras import _archives
 from hierkeras._errors import UserError
 from hierkeras.data.arrays import ArraySource, checksums
 from hierkeras.data.catalogue import Catalogue
@@ -116,19 +116,14 @@ def _load(place: str) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
             "path of one."
         )
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with (
+            _archives.told_damaged(),
+            np.load(path, allow_pickle=False) as arrays,
+        ):
             known = {*itertools.chain(*_PLAIN), *_SPLIT, *_OWN, _NAMES}
             others = [name for name in arrays if name not in known]
             return {n: arrays[n] for n in arrays if n in known}, others
-    # A lone .npy array is no mapping; an array of objects is a ValueError.
-    except (
-        AttributeError,
-        EOFError,
-        OSError,
-        TypeError,
-        ValueError,
-        zipfile.BadZipFile,
-    ) as error:
+    except (OSError, ValueError) as error:
         raise UserError(
             f"The file {place!r} is no .npz file of plain arrays; write it "
             "with numpy.savez, without arrays of objects."

@@ -12,19 +12,20 @@ from __future__ import annotations
 import dataclasses
 import io
 import sys
-import zipfile
 import zlib
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import msgspec
 import numpy as np
 from etils import epath
 
+from hierkeras import _archives
 from hierkeras.training.interruption import Deferral
 from hierkeras.training.monitoring import Monitor
 from hierkeras.training.schedules import AdaptiveSchedule
 from hierkeras.tree import atomic
+from hierkeras.tree.names import printable
 
 _STATE = "state"
 
@@ -33,6 +34,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a checkpoint holds beside tensors.
 
     Args:
+        job: The training's, so that a file under another name is not used.
         history: What was measured in each finished epoch.
         stopped: Whether the schedule has ended the training.
         schedule: The state of the adaptive schedule; None with another.
@@ -41,12 +43,17 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         rate_factor: On the recipe's learning rates.
     """
 
-    history: list[dict[str, Any]]
+    job: str
+    history: list[dict[str, int | float]]
     stopped: bool
     schedule: tuple[float | None, int, int] | None
-    steps: int
+    steps: Annotated[int, msgspec.Meta(ge=0)]
     learning_rate: float
-    rate_factor: float
+    rate_factor: Annotated[float, msgspec.Meta(gt=0, le=1)]
+
+    def __post_init__(self) -> None:
+        if any("images_swept" not in epoch for epoch in self.history):
+            raise ValueError("an epoch does not tell what it cost")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,11 +68,25 @@ class Saved:
     state: State
     arrays: dict[str, np.ndarray]
 
-    def fits(self, model: keras.Model) -> bool:
-        """Whether it was written of such a model, which is compiled."""
-        return all(
-            name in self.arrays and self.arrays[name].shape == variable.shape
-            for name, variable in _variables(model).items()
+    def fits(self, model: keras.Model, steps_per_epoch: int) -> bool:
+        """Whether it can be of such a training.
+
+        Args:
+            model: The model, compiled.
+            steps_per_epoch: Steps in an epoch.
+        """
+        shapes = {
+            name: array.shape
+            for name, array in self.arrays.items()
+            if array.dtype.kind in "biuf"
+        }
+        return (
+            self.state.steps < steps_per_epoch
+            and all(
+                shapes.get(name) == variable.shape
+                for name, variable in _variables(model).items()
+            )
+            and all(metric.shape == () for metric in self.metrics)
         )
 
     def restore(
@@ -90,8 +111,10 @@ class Saved:
     @property
     def metrics(self) -> list[np.ndarray]:
         """What the metrics had added up in the unfinished epoch."""
-        count = sum(name.startswith("metric/") for name in self.arrays)
-        return [self.arrays[f"metric/{number}"] for number in range(count)]
+        found: list[np.ndarray] = []
+        while (name := f"metric/{len(found)}") in self.arrays:
+            found.append(self.arrays[name])
+        return found
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -102,6 +125,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     Args:
         path: The file.
+        job: The training's.
         monitor: Notes what is measured in each epoch.
         schedule: The adaptive schedule, if that is used.
         batch_size: Images in a step.
@@ -112,6 +136,7 @@ class Checkpoint(keras.callbacks.Callback):
     def __init__(
         self,
         path: epath.Path,
+        job: str,
         monitor: Monitor,
         schedule: AdaptiveSchedule | None,
         batch_size: int,
@@ -120,6 +145,7 @@ class Checkpoint(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self._path = path
+        self._job = job
         self._monitor = monitor
         self._schedule = schedule
         self._batch_size = batch_size
@@ -184,6 +210,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _write(self) -> None:
         state = State(
+            self._job,
             self._monitor.history,
             bool(self.model.stop_training),
             self._schedule.state if self._schedule else None,
@@ -206,8 +233,17 @@ class Checkpoint(keras.callbacks.Callback):
         atomic.write_file(self._path, _sum(raw) + raw, wait_for_disk=False)
 
 
-def read(path: epath.Path) -> Saved | None:
-    """Reads a checkpoint; None if there is none, or it is damaged."""
+def read(path: epath.Path, job: str) -> Saved | None:
+    """Reads a checkpoint.
+
+    Args:
+        path: The file.
+        job: Of which training it has to be.
+
+    Returns:
+        The checkpoint; None if there is none, or it is damaged or of another
+        job, which is told.
+    """
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
@@ -215,15 +251,22 @@ def read(path: epath.Path) -> Saved | None:
     try:
         if raw[:4] != _sum(raw[4:]):
             raise ValueError("its check sum is wrong")
-        with np.load(io.BytesIO(raw[4:]), allow_pickle=False) as arrays:
+        with (
+            _archives.told_damaged(),
+            np.load(io.BytesIO(raw[4:]), allow_pickle=False) as arrays,
+        ):
             state = msgspec.json.decode(arrays[_STATE].tobytes(), type=State)
-            return Saved(state, dict(arrays))
-    except (ValueError, KeyError, zipfile.BadZipFile) as error:
-        print(
-            f"{path} is damaged ({error}); the training starts over",
-            file=sys.stderr,
-        )
-        return None
+            saved = Saved(state, dict(arrays))
+        if state.job == job:
+            return saved
+        why = f"that of job {state.job}"
+    except ValueError as error:
+        why = f"damaged ({error})"
+    print(
+        f"{path} is {printable(why)}; the training starts over",
+        file=sys.stderr,
+    )
+    return None
 
 
 def _variables(model: keras.Model) -> dict[str, keras.Variable]:

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from etils import epath
 
+from hierkeras import _archives
 from hierkeras.training import results
 from hierkeras.training.spec import parents
 from hierkeras.tree import atomic, nodes, sums
@@ -140,14 +141,7 @@ def check_checkpoints(store: Store) -> list[Finding]:
             done = _done(path)
         except FileNotFoundError:
             continue  # The job was finished just now.
-        except (
-            OSError,
-            KeyError,
-            ValueError,
-            msgspec.DecodeError,
-            zipfile.BadZipFile,
-            zlib.error,
-        ) as error:
+        except (OSError, ValueError) as error:
             found.append(
                 Finding(
                     "damage",
@@ -286,13 +280,20 @@ def _unused(store: Store, jobs: list[str]) -> Iterator[Finding]:
         )
 
 
+class _Done(msgspec.Struct):
+    """The part of a checkpoint's state that says how far it is."""
+
+    history: list[Any]
+    steps: int
+
+
 def _done(path: epath.Path) -> str:
     """How far a checkpoint is.
 
     `hierkeras.training.checkpoint` writes it, and needs Keras.
 
     Raises:
-        ValueError, KeyError, zipfile.BadZipFile: If it is damaged.
+        ValueError: If it is damaged.
     """
     with path.open("rb") as file:
         expected, actual = file.read(4), 0
@@ -300,10 +301,14 @@ def _done(path: epath.Path) -> str:
             actual = zlib.crc32(block, actual)
         if expected != actual.to_bytes(4, "big"):
             raise ValueError("its check sum is wrong")
-        with zipfile.ZipFile(file) as arrays, arrays.open("state.npy") as entry:
+        with (
+            _archives.told_damaged(),
+            zipfile.ZipFile(file) as arrays,
+            arrays.open("state.npy") as entry,
+        ):
             raw = np.lib.format.read_array(entry, allow_pickle=False).tobytes()
-    state = msgspec.json.decode(raw, type=dict[str, Any])
-    return f"{len(state['history'])} epochs, and {state['steps']} steps"
+            state = msgspec.json.decode(raw, type=_Done)
+    return f"{len(state.history)} epochs, and {state.steps} steps"
 
 
 def _used_by(users: list[int]) -> str:

@@ -55,6 +55,7 @@ class Run:
         writer: Where TensorBoard's scalars go; None: nowhere.
         checkpoint_file: Where each epoch, and an interruption, is noted, and
             where the training goes on from if it is there; None: nowhere.
+        job: Whose the checkpoint is.
         rate_factor: What the recipe's learning rates are multiplied by, in
             (0, 1]. A checkpoint's, if that is less, is kept to.
         images_swept: What the training costs, however long; None: what its
@@ -66,6 +67,7 @@ class Run:
     runtime: Runtime
     writer: RunWriter | None = None
     checkpoint_file: epath.Path | None = None
+    job: str = ""
     rate_factor: float = 1.0
     images_swept: int | None = None
 
@@ -106,7 +108,7 @@ def fit(
         KeyboardInterrupt: If it is interrupted; the checkpoint is written.
     """
     file = run.checkpoint_file
-    saved = checkpoint.read(file) if file else None
+    saved = checkpoint.read(file, run.job) if file else None
     if saved is not None:
         factor = min(run.rate_factor, saved.state.rate_factor)
         run = dataclasses.replace(run, rate_factor=factor)
@@ -124,12 +126,12 @@ def fit(
         images_swept=run.images_swept,
     )
     schedule = _adaptive_schedule(recipe)
-    if saved is not None and not saved.fits(model):
+    if saved is not None and not saved.fits(model, steps):
         saved = None
     if saved is not None:
         _go_on(saved, model, monitor, schedule, recipe.batch_size)
     keeper = file and checkpoint.Checkpoint(
-        file, monitor, schedule, recipe.batch_size, steps, saved
+        file, run.job, monitor, schedule, recipe.batch_size, steps, saved
     )
     listeners = [monitor, *filter(None, [schedule, keeper])]
     looks = _looks(examples, recipe, run, model, len(monitor.history))

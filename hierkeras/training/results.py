@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import zipfile
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ import msgspec
 import numpy as np
 from etils import epath
 
-from hierkeras import _faults
+from hierkeras import _archives, _faults
 from hierkeras._errors import UserError
 from hierkeras.training.spec import JobSpec
 from hierkeras.tree import nodes, sums
@@ -204,7 +203,10 @@ def read_leaf(store: Store, job: str, leaf: int) -> list[np.ndarray]:
     """
     with naming_damage(store, job):
         raw = sums.read(store.job_folder(job), LEAVES_FILE)
-        with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
+        with (
+            _archives.told_damaged(),
+            np.load(io.BytesIO(raw), allow_pickle=False) as arrays,
+        ):
             own = [name for name in arrays if name.startswith(f"{leaf}/")]
             if not own:
                 raise ValueError(f"{LEAVES_FILE} has no leaf {leaf}")
@@ -268,9 +270,7 @@ def naming_damage(store: Store, job: str) -> Iterator[None]:
         OSError,
         ValueError,
         KeyError,
-        EOFError,
         msgspec.DecodeError,
-        zipfile.BadZipFile,
         RecursionError,
     ) as error:
         is_missing = isinstance(error, FileNotFoundError)

@@ -224,6 +224,7 @@ def _train(
                 runtime=context.config.runtime,
                 writer=writer,
                 checkpoint_file=context.store.checkpoint(spec.job),
+                job=spec.job,
                 rate_factor=rate_factor,
                 images_swept=images_swept,
             ),

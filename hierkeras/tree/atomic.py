@@ -7,6 +7,7 @@ renamed. A reader sees the old state or the new one, also after a crash.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -87,6 +88,25 @@ def naming(path: epath.Path) -> Iterator[None]:
         raise
 
 
+def remove_folder(path: epath.Path) -> None:
+    """Removes a folder under a temporary name, as far as that goes now.
+
+    On NFS a file that another process holds open stays, under a name of .nfs,
+    until that closes it: then the folder is debris for a later call.
+
+    Args:
+        path: The folder; it may be gone.
+
+    Raises:
+        OSError: If it cannot be removed for another reason.
+    """
+    try:
+        path.rmtree(missing_ok=True)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EBUSY):
+            raise
+
+
 def remove_debris(folder: epath.Path) -> int:
     """Removes what killed writers left in `folder`; returns how much."""
     if not folder.exists():
@@ -98,7 +118,7 @@ def remove_debris(folder: epath.Path) -> int:
     ]
     for path in debris:
         if path.is_dir():
-            path.rmtree(missing_ok=True)
+            remove_folder(path)
         else:
             path.unlink(missing_ok=True)
     return len(debris)

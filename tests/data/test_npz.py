@@ -1,3 +1,5 @@
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -162,6 +164,31 @@ def test_a_file_of_another_kind_is_refused(tmp_path, content):
 
     with pytest.raises(UserError, match=r"is no \.npz file"):
         open_source(DataConfig(f"npz:{path}"))
+
+
+def no_header(folder):
+    """An array whose header is no Python, which is NumPy's format of it."""
+    file = folder / "images.npy"
+    np.save(file, images(2))
+    header = file.read_bytes().replace(b"'descr': ", b"'descr'# ")
+    with zipfile.ZipFile(folder / "data.npz", "w") as archive:
+        archive.writestr("images.npy", header)
+
+
+def no_deflate(folder):
+    """Compressed pixels with a hole in them."""
+    path = folder / "data.npz"
+    np.savez_compressed(path, images=images(9), labels=np.arange(9))
+    raw = bytearray(path.read_bytes())
+    raw[200:300] = bytes(100)
+    path.write_bytes(raw)
+
+
+@pytest.mark.parametrize("write", [no_header, no_deflate])
+def test_an_array_that_cannot_be_read_is_refused(tmp_path, write):
+    write(tmp_path)
+    with pytest.raises(UserError, match=r"is no \.npz file"):
+        open_source(DataConfig(f"npz:{tmp_path / 'data.npz'}"))
 
 
 def test_a_single_array_is_refused(tmp_path):

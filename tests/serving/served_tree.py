@@ -165,7 +165,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
 class Serving:
     """`python -m hierkeras.serve` in a process of its own."""
 
-    def __init__(self, base_path: Path, *flags: str) -> None:
+    def __init__(
+        self, base_path: Path, *flags: str, env: dict[str, str] | None = None
+    ) -> None:
         self.process = subprocess.Popen(
             [
                 sys.executable,
@@ -175,6 +177,7 @@ class Serving:
                 *flags,
             ],
             cwd=ROOT,
+            env=env,
             stderr=subprocess.PIPE,
         )
         self.said = ""
@@ -213,9 +216,11 @@ class Serving:
 
 
 @contextlib.contextmanager
-def serving(base_path: Path, *flags: str) -> Iterator[Serving]:
+def serving(
+    base_path: Path, *flags: str, env: dict[str, str] | None = None
+) -> Iterator[Serving]:
     """Serves in a process of its own, which does not outlive the test."""
-    running = Serving(base_path, *flags)
+    running = Serving(base_path, *flags, env=env)
     try:
         yield running
     finally:

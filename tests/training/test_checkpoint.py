@@ -1,15 +1,19 @@
 """A training that was cut off goes on as if nothing had happened."""
 
+import io
 import os
 import signal
+import zipfile
+import zlib
 
 import numpy as np
 import pytest
 
-from hierkeras.training import checkpoint, fit, results
+from hierkeras.training import checkpoint, checks, fit, results
 from hierkeras.training.checkpoint import Checkpoint
 from hierkeras.training.monitoring import Monitor
 from hierkeras.training.run_job import run_job
+from hierkeras.tree.store import Store
 
 CLASSES = ("0", "1", "2", "3")
 COSINE = {
@@ -148,10 +152,12 @@ def test_an_interrupted_epoch_goes_on_where_it_was(
     with pytest.raises(KeyboardInterrupt):
         run_job(spec, "root first", context)
     assert "[root first] stopped after" in capsys.readouterr().err
-    state = checkpoint.read(context.store.checkpoint(spec.job)).state
+    path = context.store.checkpoint(spec.job)
+    state = checkpoint.read(path, spec.job).state
     steps = fit.steps_per_epoch(spec.training, len(whole_images(whole)))
     done = len(state.history) * steps + state.steps
     assert state.steps and done == batches
+    assert checkpoint.read(path, "of another job") is None
     monkeypatch.undo()
     result = run_job(spec, "root first", context)
 
@@ -184,7 +190,8 @@ def test_an_interruption_during_validation_waits_for_the_checkpoint(
     with pytest.raises(KeyboardInterrupt):
         run_job(spec, "root first", context)
 
-    state = checkpoint.read(context.store.checkpoint(spec.job)).state
+    path = context.store.checkpoint(spec.job)
+    state = checkpoint.read(path, spec.job).state
     assert (len(state.history), state.steps) == (1, 0)
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -244,10 +251,61 @@ def test_a_damaged_checkpoint_is_not_used(
     assert result.epochs == 2
 
 
+@pytest.mark.slow
+def test_a_checkpoint_of_another_job_is_not_used(
+    tmp_path, open_context, make, cut_off, capsys
+):
+    whole = open_context(tmp_path / "whole", deterministic=True)
+    spec = make(whole, COSINE | {"max_epochs": 2})
+    expected = run_job(spec, "root first", whole)
+    context = open_context(tmp_path / "cut", deterministic=True)
+    other = make(context, COSINE | {"max_epochs": 2, "momentum": 0.5})
+    cut_off(1)
+    with pytest.raises(KeyboardInterrupt):
+        run_job(other, "root first", context)
+    path = context.store.checkpoint(spec.job)
+    context.store.checkpoint(other.job).rename(path)
+    cut_off(None)
+
+    result = run_job(spec, "root first", context)
+
+    error = capsys.readouterr().err
+    assert f"{path} is that of job {other.job}; the training starts" in error
+    assert "goes on" not in error
+    assert result.measured == expected.measured
+    assert history(context, result) == history(whole, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("state", b"{'descr'# '|u1', 'shape': (2,), "),  # no Python
+        ("state", b"{'descr': '|O', 'fortran_order': False, 'shape': ()}"),
+        ("other", b"{'descr': '|u1', 'fortran_order': False, 'shape': ()}"),
+    ],
+)
+def test_a_checkpoint_of_no_arrays_is_not_used(tmp_path, capsys, name, content):
+    store = Store(tmp_path)
+    store.checkpoints.mkdir()
+    path = store.checkpoint("0123")
+    header = content.ljust(118) + b"\n"
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        length = len(header).to_bytes(2, "little")
+        npy = b"\x93NUMPY\1\0" + length + header + b"{}"
+        archive.writestr(f"{name}.npy", npy)
+    raw = file.getvalue()
+    path.write_bytes(zlib.crc32(raw).to_bytes(4, "big") + raw)
+
+    assert checkpoint.read(path, "0123") is None
+    assert f"{path} is damaged" in capsys.readouterr().err
+    (finding,) = checks.check_checkpoints(store)
+    assert finding.level == "damage"
+
+
 def test_publishing_leaves_no_checkpoints(tmp_path):
     from hierkeras.tree.generation import Generation, Step
     from hierkeras.tree.nodes import Leaf, Tree
-    from hierkeras.tree.store import Store
 
     store = Store(tmp_path)
     store.checkpoints.mkdir()

@@ -99,7 +99,8 @@ def test_a_second_try_that_is_interrupted_stays_at_the_lower_rate(
         patch.setattr(Monitor, "on_epoch_begin", beginning)
         with pytest.raises(KeyboardInterrupt):
             run_job(spec, "root flat", context)
-    state = checkpoint.read(context.store.checkpoint(spec.job)).state
+    path = context.store.checkpoint(spec.job)
+    state = checkpoint.read(path, spec.job).state
     assert (len(state.history), state.rate_factor) == (2, 0.1)
 
     result = run_job(spec, "root flat", context)

@@ -109,5 +109,5 @@ def prune(
         # Out of sight first: a server must not see half of one.
         hidden = base_path / f"{atomic.TEMPORARY_PREFIX}removed-{version}"
         (base_path / str(version)).rename(hidden)
-        hidden.rmtree()
+        atomic.remove_folder(hidden)
     return removed

@@ -69,7 +69,13 @@ def _damage(folder: epath.Path, generation: Generation | None) -> str:
         content = msgspec.json.decode(raw, type=dict[str, Any])
         tree = msgspec.convert(content["tree"], type=nodes.Tree)
         number = content["generation"]
-    except (OSError, ValueError, KeyError, msgspec.DecodeError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        RecursionError,
+        msgspec.DecodeError,
+    ) as error:
         return f"{_MANIFEST} cannot be read ({error})"
     if (number, tree) != (generation.number, generation.tree):
         return (

@@ -31,6 +31,9 @@ _OPTIONS = [
 # Seconds between two attempts, drawn at random below a bound that doubles.
 _FIRST_WAIT = 0.2
 _LONGEST_WAIT = 1.0
+# How a server that is busy says in how long to ask again (gRFC A6). One that
+# does not say it never takes the request.
+_PUSHBACK = "grpc-retry-pushback-ms"
 # Of waiting, before it is said what is waited for.
 _QUIET_SECONDS = 2.0
 
@@ -55,7 +58,7 @@ class RemoteModel:
         )
 
     def answer(self, images: Sequence[bytes]) -> list[answers.Answer]:
-        """See `answers.Model`; a request too large is a `BadImage`, too.
+        """See `answers.Model`; a request of too much is a `BadImage`, too.
 
         `answers.ask` then divides it.
         """
@@ -91,12 +94,12 @@ class RemoteModel:
     def _asked(
         self, request: predict_pb2.PredictRequest
     ) -> predict_pb2.PredictResponse:
-        """Asks, and again while the server is not available.
+        """Asks, and again while the server is not available, or busy.
 
         The time that is given is for all attempts and the waits between them.
         """
         end = time.monotonic() + self._timeout
-        unavailable: grpc.RpcError | None = None
+        passing: grpc.RpcError | None = None
         try:
             for attempt in self._attempts():
                 with attempt:
@@ -104,23 +107,21 @@ class RemoteModel:
                     try:
                         return self._stub.Predict(request, timeout=left)
                     except grpc.RpcError as error:
-                        if error.code() == grpc.StatusCode.UNAVAILABLE:
-                            unavailable = error
+                        if _passes(error):
+                            passing = error
                         raise
         except grpc.RpcError as error:
             # The last attempt may end for its time is over: that is not why.
-            if unavailable and _is(error, grpc.StatusCode.DEADLINE_EXCEEDED):
-                error = unavailable
+            if passing and _is(error, grpc.StatusCode.DEADLINE_EXCEEDED):
+                error = passing
             raise self._explained(error) from None
         raise AssertionError("an attempt returns or raises")
 
     def _attempts(self) -> tenacity.Retrying:
         return tenacity.Retrying(
-            retry=tenacity.retry_if_exception(
-                lambda error: _is(error, grpc.StatusCode.UNAVAILABLE)
-            ),
+            retry=tenacity.retry_if_exception(_passes),
             stop=tenacity.stop_before_delay(self._timeout),
-            wait=tenacity.wait_random_exponential(_FIRST_WAIT, _LONGEST_WAIT),
+            wait=_wait,
             before_sleep=self._say_once,
             reraise=True,
         )
@@ -130,7 +131,7 @@ class RemoteModel:
         if waited > _QUIET_SECONDS and not self._has_said:
             self._has_said = True
             print(
-                f"waiting for {self._server}, which does not answer yet; "
+                f"waiting for {self._server}, which {_why(state)}; "
                 f"--timeout_seconds={self._timeout:g}",
                 file=sys.stderr,
                 flush=True,
@@ -153,6 +154,13 @@ class RemoteModel:
                 f"cannot reach {self._server} within {self._timeout:g} s "
                 f"({details}); is a server running there?"
             )
+        if code == grpc.StatusCode.RESOURCE_EXHAUSTED:
+            if _pushback(error) is None:
+                raise BadImage(f"is more than the server takes ({details})")
+            return UserError(
+                f"{self._server} was busy for {self._timeout:g} s ({details}); "
+                "give a longer --timeout_seconds"
+            )
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
             return UserError(
                 f"no answer from {self._server} within {self._timeout:g} s; "
@@ -165,6 +173,40 @@ class RemoteModel:
                 "give the name it was started with as --model"
             )
         return UserError(f"{self._server} answered {code.name}: {details}")
+
+
+_back_off = tenacity.wait_random_exponential(_FIRST_WAIT, _LONGEST_WAIT)
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    """Seconds until the next attempt: no sooner than the server says."""
+    assert state.outcome is not None
+    return _back_off(state) + (_pushback(state.outcome.exception()) or 0.0)
+
+
+def _why(state: tenacity.RetryCallState) -> str:
+    assert state.outcome is not None
+    error = state.outcome.exception()
+    return "does not answer yet" if _pushback(error) is None else "is busy"
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether the same request may be answered later."""
+    return _is(error, grpc.StatusCode.UNAVAILABLE) or (
+        _is(error, grpc.StatusCode.RESOURCE_EXHAUSTED)
+        and _pushback(error) is not None
+    )
+
+
+def _pushback(error: BaseException | None) -> float | None:
+    """In how many seconds a server wants to be asked again, if it does."""
+    if not isinstance(error, grpc.RpcError):
+        return None
+    told = dict(error.trailing_metadata() or ()).get(_PUSHBACK, "")
+    # Digits only: a negative number says not to ask again. No longer than any
+    # server means it.
+    is_number = isinstance(told, str) and re.fullmatch("[0-9]{1,9}", told)
+    return int(told) / 1000 if is_number else None
 
 
 def _is(error: BaseException, code: grpc.StatusCode) -> bool:

@@ -9,6 +9,8 @@ from tensorflow.core.framework import types_pb2
 from hierkeras import _faults
 
 _LONGEST_MESSAGE = 1024
+# Nobody knows when there is room; it is asked again in so long, or later.
+_RETRY_SECONDS = 0.2
 
 
 class ServingError(Exception):
@@ -17,12 +19,20 @@ class ServingError(Exception):
     Args:
         code: The status of the answer.
         message: What is wrong with it.
+        retry_seconds: How long to wait before it may be taken; None: waiting
+            does not help.
     """
 
-    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+    def __init__(
+        self,
+        code: grpc.StatusCode,
+        message: str,
+        retry_seconds: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.retry_seconds = retry_seconds
 
     @property
     def told(self) -> str:
@@ -68,8 +78,15 @@ def missing(message: str) -> ServingError:
 
 
 def exhausted(message: str) -> ServingError:
-    """A request for more than there is to give, now or ever."""
+    """A request for more than there ever is to give."""
     return ServingError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
+
+
+def busy(message: str) -> ServingError:
+    """A request for more than there is to give just now."""
+    return ServingError(
+        grpc.StatusCode.RESOURCE_EXHAUSTED, message, _RETRY_SECONDS
+    )
 
 
 def type_name(number: int) -> str:

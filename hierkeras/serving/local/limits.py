@@ -6,10 +6,11 @@ import dataclasses
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import grpc
 
+from hierkeras.serving.local import pixels
 from hierkeras.serving.local.errors import ServingError, exhausted
 
 
@@ -20,6 +21,7 @@ class Limits:
     Args:
         message_bytes: Most bytes of a request.
         rows: Most rows of a request.
+        pixels: Most pixels that the images of a request promise together.
         queued: Most requests that wait for a thread, over each transport.
         request_seconds: Most seconds that a request runs.
         receive_seconds: Most seconds until a request has arrived.
@@ -29,6 +31,8 @@ class Limits:
     # connects may have it hold as much.
     message_bytes: int = 64 * 2**20
     rows: int = 4096
+    # 83 photos of 12 million, or 4096 of 494 x 494: some 10 s to decode.
+    pixels: int = 10**9
     queued: int = 256
     request_seconds: float = 60.0
     receive_seconds: float = 60.0
@@ -50,12 +54,17 @@ class Budget:
     Args:
         rows: Most rows.
         seconds: Most seconds from now on.
+        pixels: Most pixels, of all images together.
     """
 
     def __init__(
-        self, rows: float = math.inf, seconds: float = math.inf
+        self,
+        rows: float = math.inf,
+        seconds: float = math.inf,
+        pixels: float = math.inf,
     ) -> None:
         self._rows = rows
+        self._pixels = pixels
         self._seconds = seconds
         self._end = time.monotonic() + seconds
         self._is_cancelled = threading.Event()
@@ -92,6 +101,28 @@ class Budget:
                 f"the request has {count} rows, and may have {self._rows}; "
                 "send fewer, or start the server with a larger --max_rows"
             )
+
+    def check_pixels(self, images: Iterable[bytes]) -> None:
+        """Refuses images that are too much to decode, before any is.
+
+        Args:
+            images: All images of the request, encoded.
+
+        Raises:
+            ServingError: If they promise too many pixels together.
+        """
+        if self._pixels == math.inf:
+            return
+        count = 0
+        for image in images:
+            count += pixels.promised(image)
+            if count > self._pixels:
+                raise exhausted(
+                    "the images of the request have more than "
+                    f"{self._pixels / 1e6:g} million pixels together; send "
+                    "fewer at once, or start the server with a larger "
+                    "--max_megapixels"
+                )
 
     def seconds_left(self) -> float:
         """How long the request may go on.

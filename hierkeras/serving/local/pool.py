@@ -12,11 +12,20 @@ from collections.abc import AsyncIterator, Callable
 from concurrent import futures
 from typing import TypeVar
 
-from hierkeras.serving.local.errors import exhausted
+from hierkeras.serving.local import memory
+from hierkeras.serving.local.errors import busy
 
 _Answer = TypeVar("_Answer")
 # Between two looks whether there is still somebody to wait for.
 _LOOK_SECONDS = 1.0
+
+
+def _run(work: Callable[[], _Answer], size: int) -> _Answer:
+    try:
+        return work()
+    finally:
+        if size > memory.LARGE_BYTES:
+            memory.give_back()
 
 
 class Pool:
@@ -58,7 +67,7 @@ class Pool:
             ServingError: If too much waits already.
         """
         if size > self._room:
-            raise exhausted("too many large requests at once; try again later")
+            raise busy("too many large requests at once; try again later")
         self._room -= size
         try:
             async with self._queued():
@@ -91,7 +100,7 @@ class Pool:
     async def _queued(self) -> AsyncIterator[None]:
         """A place among those that wait for a thread."""
         if self._free.locked() and self._waiting >= self._max_waiting:
-            raise exhausted(
+            raise busy(
                 f"{self._waiting} requests wait already; try again later, or "
                 "start the server with a larger --max_queued_requests"
             )
@@ -116,7 +125,7 @@ class Pool:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(self._release, size)
 
-        future = self._threads.submit(work)
+        future = self._threads.submit(_run, work, size)
         self._running.add(future)
         future.add_done_callback(end)
         return future

@@ -200,7 +200,11 @@ class _Application:
         if scope["query_string"]:
             path += b"?" + scope["query_string"]
         method = scope["method"]
-        budget = Budget(self._limits.rows, self._limits.request_seconds)
+        budget = Budget(
+            self._limits.rows,
+            self._limits.request_seconds,
+            self._limits.pixels,
+        )
 
         def answer() -> tuple[int, bytes]:
             plain = _decompressed(scope, body, self._max_bytes)

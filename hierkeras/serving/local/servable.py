@@ -8,15 +8,17 @@ util.cc in TensorFlow.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import grpc
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
+from tensorflow.core.example import example_pb2
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
@@ -36,6 +38,11 @@ from hierkeras.serving.local.limits import Budget
 from hierkeras.serving.trust import graphs
 
 _MAX_WARM_UP_RECORDS = 1000
+# TensorFlow runs the steps of all requests in the order in which they become
+# ready. Small requests have threads of their own, so as not to stand behind
+# thousands of steps of a large one.
+_POOLS = _SMALL, _LARGE = range(2)
+_LARGE_BYTES = 2**20
 _PREDICT_METHODS = (
     "tensorflow/serving/predict",
     CLASSIFY_METHOD,
@@ -74,6 +81,8 @@ class Servable:
         # Optimising a large tree's graph takes longer, at the first request
         # of each signature, than a server for tests would gain by it.
         config.graph_options.rewrite_options.disable_meta_optimizer = True
+        for _ in _POOLS:
+            config.session_inter_op_thread_pool.add()
         self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
         try:
             with self._session.graph.as_default():
@@ -236,9 +245,10 @@ class Servable:
     ) -> dict[str, np.ndarray]:
         """The outputs of these names, of inputs by tensor name."""
         names = {alias: signature.outputs[alias].name for alias in aliases}
+        pool = _LARGE if any(map(_is_large, feeds.values())) else _SMALL
 
         def run(part: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-            return self._run_session(names, part, budget)
+            return self._run_session(names, part, budget, pool)
 
         if slices.are_rows(signature, aliases):
             return slices.run(run, feeds, budget)
@@ -249,13 +259,12 @@ class Servable:
         names: dict[str, str],
         feeds: dict[str, np.ndarray],
         budget: Budget,
+        pool: int,
     ) -> dict[str, np.ndarray]:
         """Runs the graph, for as long as the budget allows."""
-        options = None
+        options = tf.compat.v1.RunOptions(inter_op_thread_pool=pool)
         if (left := budget.seconds_left()) < math.inf:
-            options = tf.compat.v1.RunOptions(
-                timeout_in_ms=max(1, round(1000 * left))
-            )
+            options.timeout_in_ms = max(1, round(1000 * left))
         try:
             return self._session.run(names, feeds, options)
         except tf.errors.DeadlineExceededError:
@@ -264,6 +273,15 @@ class Servable:
             raise ServingError.of(error) from None
         except ValueError as error:  # a shape that the input cannot have
             raise invalid(str(error)) from None
+
+
+def _is_large(values: np.ndarray) -> bool:
+    """Whether an input is many rows, or bytes, and so may take long."""
+    if values.ndim and len(values) > slices.FIRST_ROWS:
+        return True
+    if values.dtype == object:
+        return sum(map(len, values.flat)) > _LARGE_BYTES
+    return values.nbytes > _LARGE_BYTES
 
 
 def _check_trust(path: str) -> None:
@@ -287,9 +305,10 @@ def _feeds(
         )
     feeds = {}
     for number, (alias, info) in enumerate(sorted(signature.inputs.items())):
-        feeds[info.name] = tensors.to_array(
-            given[alias], alias, info, number, budget
-        )
+        values = tensors.to_array(given[alias], alias, info, number, budget)
+        if values.dtype == object:
+            budget.check_pixels(values.flat)
+        feeds[info.name] = values
     return feeds
 
 
@@ -327,15 +346,28 @@ def _to_proto(value: np.ndarray) -> TensorProto:
 def _examples(given: input_pb2.Input, budget: Budget) -> np.ndarray:
     """The serialized examples of a Classify request."""
     context, listed = b"", given.example_list.examples
+    shared: list[bytes] = []
     if given.WhichOneof("kind") == "example_list_with_context":
         with_context = given.example_list_with_context
         context = with_context.context.SerializeToString()
+        shared = list(_values_of(with_context.context))
         listed = with_context.examples
     budget.check_rows(len(listed))
+    budget.check_pixels(
+        image
+        for example in listed
+        for image in itertools.chain(shared, _values_of(example))
+    )
     examples = [context + example.SerializeToString() for example in listed]
     if not examples:
         raise invalid("Input is empty.")
     return np.array(examples, object)
+
+
+def _values_of(example: example_pb2.Example) -> Iterator[bytes]:
+    """All that may be an image in an example."""
+    for feature in example.features.feature.values():
+        yield from feature.bytes_list.value
 
 
 def _check_classifications(

@@ -36,6 +36,8 @@ PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 MODEL_SERVICE = "tensorflow.serving.ModelService"
 # A question about the model, and no images.
 _QUESTION_BYTES = 2**16
+# Where gRPC's own clients look for it (gRFC A6).
+_PUSHBACK = "grpc-retry-pushback-ms"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,12 +135,13 @@ class Services:
             try:
                 return await self._respond(call, context)
             except ServingError as error:
-                refusal = error.code, error.told
+                refusal = error.code, error.told, _pushback(error)
             except Exception as error:  # the server goes on, and we are told
                 _LOGGER.exception("%s", call.kind.DESCRIPTOR.full_name)
                 refusal = (
                     grpc.StatusCode.INTERNAL,
                     f"the server failed: {type(error).__name__}",
+                    (),
                 )
             # Not above: the call keeps what `abort` raises, and with it what
             # was handled meanwhile, whose frames hold the request.
@@ -150,11 +153,13 @@ class Services:
     async def _respond(
         self, call: _Call, context: grpc.aio.ServicerContext
     ) -> bytes:
-        message = await self._received(context)
-        if len(message) > call.max_bytes:
+        # Whoever parses it takes it out, so that it is not kept beside what
+        # was made of it.
+        held = [await self._received(context)]
+        size = len(held[0])
+        if size > call.max_bytes:
             raise invalid(
-                f"the request has {len(message)} bytes, and may have "
-                f"{call.max_bytes}"
+                f"the request has {size} bytes, and may have {call.max_bytes}"
             )
         budget = self._budget(context.time_remaining())
         budget.share(call.pool.way_giver())
@@ -162,14 +167,14 @@ class Services:
         def answer() -> bytes:
             budget.seconds_left()
             wire.check_fields(
-                message, call.kind.DESCRIPTOR, self._limits.fields
+                held[0], call.kind.DESCRIPTOR, self._limits.fields
             )
             return call.answer(
-                _parsed(call.kind, message), budget
+                _parsed(call.kind, held.pop()), budget
             ).SerializeToString()
 
         try:
-            return await call.pool.run(answer, len(message))
+            return await call.pool.run(answer, size)
         except asyncio.CancelledError:  # by the client, or by its deadline
             budget.cancel()
             raise
@@ -193,7 +198,14 @@ class Services:
         seconds = self._limits.request_seconds
         if deadline is not None:
             seconds = min(seconds, deadline)
-        return Budget(self._limits.rows, seconds)
+        return Budget(self._limits.rows, seconds, self._limits.pixels)
+
+
+def _pushback(error: ServingError) -> tuple[tuple[str, str], ...]:
+    """Says when to ask again, where that helps."""
+    if error.retry_seconds is None:
+        return ()
+    return ((_PUSHBACK, str(round(1000 * error.retry_seconds))),)
 
 
 def _parsed(kind: Any, message: bytes) -> Any:

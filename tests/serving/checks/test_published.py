@@ -75,15 +75,26 @@ def test_it_is_removed_and_exported_again_where_it_can_be(store):
     assert finding.commands == (f"rm -r {store.serving}/2",)
 
 
-def test_a_version_of_another_tree_is_damage(store):
+def forge(store, text):
     folder = store.serving / "2"
     extra = folder / "assets.extra"
-    manifest = extra / "manifest.json"
-    content = json.loads(manifest.read_text())
-    content["tree"]["root"]["fusion_exponent"] = 0.123
-    manifest.write_text(json.dumps(content))
+    (extra / "manifest.json").write_text(text)
     (extra / "SHA256SUMS").unlink()
     sums.write(folder, extra / "SHA256SUMS")
+
+
+def test_a_manifest_that_is_nested_too_deeply_is_damage(store):
+    forge(store, '{"a":' * 99_999)
+    (finding,) = check(store)
+    assert finding.level == "damage"
+    assert "manifest.json cannot be read" in finding.what
+
+
+def test_a_version_of_another_tree_is_damage(store):
+    manifest = store.serving / "2" / "assets.extra" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    content["tree"]["root"]["fusion_exponent"] = 0.123
+    forge(store, json.dumps(content))
     (finding,) = check(store)
     assert finding.level == "damage"
     assert "another tree than generation 2" in finding.what

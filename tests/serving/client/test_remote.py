@@ -18,7 +18,8 @@ from hierkeras.serving.client.answers import BadImage
 from hierkeras.serving.client.remote import RemoteModel
 from hierkeras.serving.local.limits import Limits
 from hierkeras.serving.local.server import Server
-from tests.serving.served_tree import encoded, publish
+from tests.serving import toiling
+from tests.serving.served_tree import encoded, publish, until
 
 
 def test_a_model_that_is_not_there_is_named(server):
@@ -216,3 +217,84 @@ def test_a_long_wait_is_said_once(capsys, monkeypatch):
     said = capsys.readouterr().err
     assert said.startswith("waiting for 127.0.0.1:")
     assert said.count("\n") == 1 and "--timeout_seconds=2" in said
+
+
+@contextlib.contextmanager
+def toiled(folder, limits):
+    """A server of one thread, and how to keep it busy for some seconds."""
+    toiling.write(folder / "1")
+    server = Server(
+        *("animals", str(folder), "127.0.0.1", 0, 1, print),
+        limits,
+        trust=True,  # a model without end is none of ours
+    )
+    server.start(0)
+
+    def toil(seconds):
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name = "animals"
+        request.inputs["image_bytes"].CopyFrom(
+            tf.make_tensor_proto([toiling.FOR_EVER])
+        )
+        return stub.Predict.future(request, timeout=seconds)
+
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        try:
+            yield f"127.0.0.1:{server.port}", toil, server
+        finally:
+            server.stop(0)
+
+
+def test_a_busy_server_is_asked_again(base_path):
+    with toiled(base_path, Limits(queued=0)) as (address, toil, server):
+        _toiling = toil(1)  # what nobody holds is cancelled
+        until(lambda: server.is_busy)
+        began = time.monotonic()
+        # It has another signature, which it says only to whom it answers.
+        with pytest.raises(UserError, match="answers with what no export"):
+            RemoteModel(address, "animals", 20).answer([b"1"])
+        assert 0.5 < time.monotonic() - began < 10
+
+
+def test_a_busy_server_is_not_asked_for_ever(base_path):
+    with toiled(base_path, Limits(queued=0)) as (address, toil, server):
+        _toiling = toil(10)  # what nobody holds is cancelled
+        until(lambda: server.is_busy)
+        began = time.monotonic()
+        busy = r"was busy for 0\.8 s \(0 requests wait already"
+        with pytest.raises(UserError, match=busy):
+            RemoteModel(address, "animals", 0.8).answer([b"1"])
+        assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize(
+    "pushback", [(), (("grpc-retry-pushback-ms", "-1"),)], ids=["none", "never"]
+)
+def test_what_is_always_too_much_is_asked_once(pushback):
+    class Full(Unavailable):
+        def Predict(self, request, context):
+            self.calls.append(0)
+            context.set_trailing_metadata(pushback)
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "OOM")
+
+    service = Full(0)
+    with running(service) as address:
+        model = RemoteModel(address, "animals", 20)
+        with pytest.raises(BadImage, match=r"is more than .* \(OOM\)"):
+            model.answer(encoded(1))
+    assert len(service.calls) == 1
+
+
+def test_a_request_of_too_many_rows_is_divided(base_path):
+    publish(base_path, 1)
+    server = Server(
+        *("animals", str(base_path), "127.0.0.1", 0, 1, print), Limits(rows=3)
+    )
+    server.start(0)
+    try:
+        model = RemoteModel(f"127.0.0.1:{server.port}", "animals", 20)
+        found = list(answers.ask(model, encoded(8)))
+    finally:
+        server.stop(0)
+    assert [answer.version for answer in found] == [1] * 8

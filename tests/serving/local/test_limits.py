@@ -1,6 +1,7 @@
 """Requests have a budget, and take from others only so much."""
 
 import contextlib
+import os
 import threading
 import time
 
@@ -213,6 +214,46 @@ def test_rows_are_bounded_over_every_way(tree):
         assert ask(tree.rest_port, "POST", path, body) == (429, {"error": told})
 
 
+def test_pixels_of_all_images_are_bounded_over_every_way(tree_path):
+    images = encoded(3, size=20)
+    examples = [
+        {signatures.EXAMPLE_IMAGE: {"b64": base64_of([image])[0]["b64"]}}
+        for image in images
+    ]
+    limits = Limits(pixels=1000)
+    with running(tree_path, limits=limits) as server:
+        with connected(server) as channel:
+            assert predict(channel, images[:2]).result().outputs
+            code, told = code_of(predict(channel, images))
+            assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert told == (
+                "the images of the request have more than 0.001 million "
+                "pixels together; send fewer at once, or start the server "
+                "with a larger --max_megapixels"
+            )
+            request = classification_pb2.ClassificationRequest()
+            request.model_spec.name = "animals"
+            request.model_spec.signature_name = signatures.CLASSIFY
+            # An image that all rows have is decoded for each.
+            given = request.input.example_list_with_context
+            for _ in images:
+                given.examples.add()
+            feature = given.context.features.feature[signatures.EXAMPLE_IMAGE]
+            feature.bytes_list.value.append(images[0])
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            assert code_of(stub.Classify.future(request)) == (code, told)
+        for call, body in (
+            ("predict", {"instances": base64_of(images)}),
+            (
+                "classify",
+                {"signature_name": signatures.CLASSIFY, "examples": examples},
+            ),
+        ):
+            path = f"/v1/models/animals:{call}"
+            answer = ask(server.rest_port, "POST", path, body)
+            assert answer == (429, {"error": told})
+
+
 def test_rows_are_answered_in_order_and_named_by_their_number(tree):
     images = encoded(slices.FIRST_ROWS * 2 + 3)
     with connected(tree) as channel:
@@ -326,6 +367,23 @@ def test_a_request_runs_only_so_long(toiling_path):
             504,
             {"error": told},
         )
+
+
+@pytest.mark.slow
+def test_large_requests_do_not_take_all_threads_of_small_ones(toiling_path):
+    rows = [toiling.FOR_EVER] * (slices.FIRST_ROWS + 1)
+    count = (os.cpu_count() or 1) + 1
+    with (
+        running(toiling_path, num_threads=count + 1) as server,
+        connected(server) as channel,
+    ):
+        large = [predict(channel, rows, timeout=4) for _ in range(count)]
+        pool = server._services._pool
+        until(lambda: len(pool._running) == count)
+        assert predict(channel, [b"1"], timeout=3).result().outputs
+        assert not any(call.done() for call in large)
+        for call in large:
+            code_of(call)
 
 
 def test_long_requests_let_others_go_first(toiling_server):

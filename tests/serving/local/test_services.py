@@ -4,6 +4,7 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -16,7 +17,9 @@ from tensorflow_serving.apis import (
 
 from hierkeras.serving.graph import signatures
 from hierkeras.serving.local.server import Server
+from tests import fuzzing
 from tests.serving import served_tree
+from tests.serving.local import test_fuzzed_requests as fuzzed
 from tests.serving.served_tree import TOP, encoded, publish, tag, write
 
 server = served_tree.server
@@ -434,3 +437,15 @@ def test_status_tells_why_a_version_does_not_load(base_path):
     assert newer.status.error_code == grpc.StatusCode.NOT_FOUND.value[0]
     assert str(base_path / "2") in newer.status.error_message
     assert (older.version, older.state) == (1, older.AVAILABLE)
+
+
+@fuzzing.times(25)
+@given(asked=fuzzed.damaged_messages())
+def test_a_damaged_message_is_answered_or_refused(channel, asked):
+    fuzzed.check_message(channel, *asked)
+
+
+@fuzzing.times(25)
+@given(message=fuzzed.requests())
+def test_any_tensors_are_answered_or_refused(channel, message):
+    fuzzed.check_message(channel, fuzzed.PREDICT, message)

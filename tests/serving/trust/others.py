@@ -107,8 +107,14 @@ def reads_lines(folder: Path, places: Places) -> Path:
     """One whose data set is the lines of a file."""
 
     def call(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        lines = tf.data.TextLineDataset(str(places.secret))
-        return answer(images, lines.get_single_element())
+        # tf.data's own wraps it in another operation that is refused.
+        lines = tf.raw_ops.TextLineDataset(
+            filenames=str(places.secret), compression_type="", buffer_size=0
+        )
+        (line,) = tf.raw_ops.DatasetToSingleElement(
+            dataset=lines, output_types=[tf.string], output_shapes=[[]]
+        )
+        return answer(images, line)
 
     return save(folder, call)
 
@@ -363,7 +369,7 @@ HOSTILE = {
     "ReadFile in function": (reads, hides, hides_in_a_data_set),
     "MatchingFiles": (lists,),
     "WriteFile": (writes, writes_when_loaded),
-    "Dataset": (reads_lines,),
+    "TextLineDataset in function": (reads_lines,),
     "EagerPyFunc": (calls_python,),
     "PrintV2": (prints,),
     "ImmutableConst": (maps_a_file,),
