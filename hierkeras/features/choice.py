@@ -48,7 +48,8 @@ class Choice:
         temperature: What logits are divided by.
         error: Top-1 error in [0, 1] of the images that were held out; None
             where there were none to hold out.
-        num_images: How many were held out, each view of them counted.
+        num_images: How many were held out, each view of them counted. Those
+            of a class that has no other images tell nothing, and count not.
     """
 
     shrinkage: float
@@ -78,9 +79,9 @@ def choose(
     """
     candidates = SHRINKAGES if shrinkage is None else (shrinkage,)
     held = [
-        _Held(statistics, examples, rows)
+        fold
         for rows in _folds(examples.keys)
-        if len(rows)
+        if len(rows) and len((fold := _Held(statistics, examples, rows)).labels)
     ]
     num_images = sum(len(fold.labels) for fold in held)
     if not num_images:
@@ -100,7 +101,11 @@ def choose(
 
 
 class _Held:
-    """Images that are held out, and the sums of the others."""
+    """Images that are held out, and the sums of the others.
+
+    Attributes:
+        labels: Place of each image's class in those sums.
+    """
 
     def __init__(
         self,
@@ -108,21 +113,21 @@ class _Held:
         examples: Examples,
         rows: npt.NDArray[np.int64],
     ) -> None:
-        self._features = examples.read(rows)
-        views = len(self._features) // len(rows)
+        features = examples.read(rows)
+        views = len(features) // len(rows)
         labels = np.tile(examples.labels[rows], views)
         here = np.unique(labels)
         names = [statistics.classes[label] for label in here.tolist()]
-        taken_out = summed(self._features, np.searchsorted(here, labels), names)
+        taken_out = summed(features, np.searchsorted(here, labels), names)
         self._others = statistics.minus(taken_out)
         # A class whose images are all held out is named by nobody.
         column = {name: k for k, name in enumerate(self._others.classes)}
         places = [column.get(name, -1) for name in statistics.classes]
-        self.labels = np.array(places)[labels]
+        there = np.array(places)[labels]
+        self.labels = there[there >= 0]
+        self._features = features[there >= 0]
 
     def logits(self, shrinkage: float) -> FloatArray:
-        if not self._others.classes:
-            return np.zeros((len(self.labels), 0))
         return heads.solve(self._others, shrinkage).logits(self._features)
 
 
@@ -141,7 +146,7 @@ def _error(
     logits: list[FloatArray], labels: list[npt.NDArray[np.int64]], count: int
 ) -> float:
     wrong = sum(
-        int((each.argmax(axis=1) != true).sum()) if each.size else len(true)
+        int((each.argmax(axis=1) != true).sum())
         for each, true in zip(logits, labels, strict=True)
     )
     return wrong / count
@@ -151,14 +156,10 @@ def _temperature(
     logits: list[FloatArray], labels: list[npt.NDArray[np.int64]]
 ) -> float:
     """The temperature of the least cross-entropy (Guo et al. 2017)."""
-    known = [
-        (each[true >= 0], true[true >= 0])
-        for each, true in zip(logits, labels, strict=True)
-    ]
 
     def loss(log_temperature: float) -> float:
         total = 0.0
-        for each, true in known:
+        for each, true in zip(logits, labels, strict=True):
             scaled = special.log_softmax(
                 each / math.exp(log_temperature), axis=1
             )

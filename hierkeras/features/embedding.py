@@ -2,12 +2,13 @@
 
 WORKDIR/features/<trunk id>/
   trunk/       the trunk itself
-  plain/       features of images as they are, in shards
-  mirrored/    of images that are mirrored
+  whole/       features of images as they are, in shards
+  crop-1/      of a random crop of each; turned-1/: half of them mirrored
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import sys
 import time
@@ -75,9 +76,10 @@ class Embedding:
                 numbers that float16 takes.
         """
         keys = keys_of(self._images.source.catalogue, indices)
-        known = self._known.get(view.name) or shards.find(
-            self._folder / view.name
-        )
+        known = self._known.get(view.name)
+        if known is None or not known.has(keys).all():
+            # Another process may have embedded some since.
+            known = shards.find(self._folder / view.name)
         # Two files of the same content are one image.
         new, first = np.unique(keys[~known.has(keys)], return_index=True)
         if new.size:
@@ -89,14 +91,13 @@ class Embedding:
     def _embed(
         self, missing: Indices, known: shards.Shards, view: View
     ) -> shards.Shards:
-        run = _runner(self._trunk())
         progress = _Progress(len(missing), view, self._is_quiet)
         size, done = _FIRST_SHARD, 0
         while done < len(missing):
             start = time.monotonic()
             block = missing[done : done + size]
             keys = keys_of(self._images.source.catalogue, block)
-            vectors = self._run(run, block, view.boxes(keys))
+            vectors = self._run(block, view.boxes(keys))
             known = known.plus(keys, vectors)
             done += len(block)
             seconds = time.monotonic() - start
@@ -106,10 +107,7 @@ class Embedding:
         return known
 
     def _run(
-        self,
-        run: Callable[[tf.Tensor], tf.Tensor],
-        block: Indices,
-        boxes: npt.NDArray[np.float32] | None,
+        self, block: Indices, boxes: npt.NDArray[np.float32] | None
     ) -> npt.NDArray[np.float32]:
         batches = self._images.evaluation_batches(block, self._batch_size)
         found, start = [], 0
@@ -119,9 +117,21 @@ class Embedding:
                 images = tf.image.crop_and_resize(
                     images, here, tf.range(len(here)), images.shape[1:3]
                 )
-            found.append(run(images).numpy())
+            found.append(self._runner(images).numpy())
             start += len(images)
         return np.concatenate(found)
+
+    @functools.cached_property
+    def _runner(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """The trunk, loaded and traced once."""
+        trunk = self._trunk()
+        shape = [None, *trunk.input_shape[1:]]
+
+        @tf.function(autograph=False, input_signature=[tf.TensorSpec(shape)])
+        def run(images: tf.Tensor) -> tf.Tensor:
+            return tf.cast(trunk(images, training=False), tf.float32)
+
+        return run
 
 
 def keys_of(catalogue: Catalogue, indices: Indices) -> Keys:
@@ -139,16 +149,6 @@ def keys_of(catalogue: Catalogue, indices: Indices) -> Keys:
         for i in indices.tolist()
     ]
     return np.array([each.digest() for each in hashed], KEY_TYPE)
-
-
-def _runner(trunk: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
-    shape = [None, *trunk.input_shape[1:]]
-
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec(shape)])
-    def run(images: tf.Tensor) -> tf.Tensor:
-        return tf.cast(trunk(images, training=False), tf.float32)
-
-    return run
 
 
 class _Progress:

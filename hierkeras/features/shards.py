@@ -16,6 +16,7 @@ import functools
 import hashlib
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -133,7 +134,8 @@ class Shards:
 
     @functools.lru_cache(maxsize=4)  # noqa: B019 - lives as long as a run
     def _vectors(self, name: str) -> Vectors:
-        return _array(self.folder / name, "features.npy")
+        vectors: Vectors = _array(self.folder / name, "features.npy")
+        return vectors
 
 
 def find(folder: epath.Path) -> Shards:
@@ -159,10 +161,11 @@ def _keys(shard: epath.Path) -> Keys:
     return np.ascontiguousarray(array).view(KEY_TYPE)[:, 0]
 
 
-def _array(shard: epath.Path, file: str) -> npt.NDArray[np.generic]:
+def _array(shard: epath.Path, file: str) -> npt.NDArray[Any]:
     try:
         raw = sums.read(shard, file)
-        return np.load(io.BytesIO(raw), allow_pickle=False)
+        found: npt.NDArray[Any] = np.load(io.BytesIO(raw), allow_pickle=False)
+        return found
     except (OSError, ValueError, EOFError) as error:
         raise _damage(shard, str(error)) from None
 

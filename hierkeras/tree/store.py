@@ -223,6 +223,21 @@ class Store:
         """Where a trunk itself is."""
         return self.features(trunk) / "trunk"
 
+    def trunks(self) -> list[epath.Path]:
+        """Where there are features, a folder a trunk."""
+        return _folders(self.root / "features")
+
+    def written_folders(self) -> Iterator[epath.Path]:
+        """Folders that appear whole are in these, or debris of a killed run."""
+        yield self.root
+        yield self.models
+        yield self.generations
+        yield self.checkpoints
+        yield self.serving
+        for trunk in self.trunks():
+            yield trunk
+            yield from _folders(trunk)
+
     def checkpoint(self, job: str) -> epath.Path:
         """Where an unfinished job notes how far it is."""
         return self.checkpoints / f"{job}.checkpoint"
@@ -276,13 +291,7 @@ class Store:
                 self._holder.write_text(
                     f"process {os.getpid()} on {socket.gethostname()}"
                 )
-            for folder in (
-                self.root,
-                self.models,
-                self.generations,
-                self.checkpoints,
-                self.serving,
-            ):
+            for folder in self.written_folders():
                 atomic.remove_debris(folder)
             self._remove_stale_checkpoints()
             yield
@@ -317,6 +326,17 @@ class Store:
 
     def _generation_path(self, number: int) -> epath.Path:
         return self.generations / numbering.file_name(number)
+
+
+def _folders(folder: epath.Path) -> list[epath.Path]:
+    """The folders in a folder, which need not exist, but for debris."""
+    if not folder.exists():
+        return []
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.is_dir() and not path.name.startswith(atomic.TEMPORARY_PREFIX)
+    ]
 
 
 def _timeless(
