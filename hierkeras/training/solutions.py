@@ -25,6 +25,7 @@ from hierkeras.tree.store import Store
 HEAD_FILE = "head.npz"
 STATISTICS_FILE = "sums.npz"
 CLASSES_FILE = "classes.json"
+FILES = (HEAD_FILE, STATISTICS_FILE, CLASSES_FILE)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -225,10 +225,15 @@ class Store:
 
     def trunks(self) -> list[epath.Path]:
         """Where there are features, a folder a trunk."""
-        return _folders(self.root / "features")
+        return atomic.whole(self.root / "features")
+
+    def views(self, trunk: str) -> list[epath.Path]:
+        """Where features of a trunk are, a folder a view of an image."""
+        own = self.trunk(trunk)
+        return [p for p in atomic.whole(self.features(trunk)) if p != own]
 
     def written_folders(self) -> Iterator[epath.Path]:
-        """Folders that appear whole are in these, or debris of a killed run."""
+        """Where things appear whole, beside the debris of killed writers."""
         yield self.root
         yield self.models
         yield self.generations
@@ -236,7 +241,7 @@ class Store:
         yield self.serving
         for trunk in self.trunks():
             yield trunk
-            yield from _folders(trunk)
+            yield from self.views(trunk.name)
 
     def checkpoint(self, job: str) -> epath.Path:
         """Where an unfinished job notes how far it is."""
@@ -326,17 +331,6 @@ class Store:
 
     def _generation_path(self, number: int) -> epath.Path:
         return self.generations / numbering.file_name(number)
-
-
-def _folders(folder: epath.Path) -> list[epath.Path]:
-    """The folders in a folder, which need not exist, but for debris."""
-    if not folder.exists():
-        return []
-    return [
-        path
-        for path in sorted(folder.iterdir())
-        if path.is_dir() and not path.name.startswith(atomic.TEMPORARY_PREFIX)
-    ]
 
 
 def _timeless(
