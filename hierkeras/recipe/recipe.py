@@ -78,7 +78,8 @@ def _check_solved(recipe: Recipe) -> None:
             "kept; give memory_per_class=0. Received: "
             f"memory_per_class={recipe.growth.memory_per_class}"
         )
-    if recipe.growth.leaves == "together":
+    grows = recipe.growth.increments != "flat"
+    if grows and recipe.growth.leaves == "together":
         raise UsageError(
             "heads=solved and leaves=together exclude each other: nothing is "
             "learnt together; give leaves=after or leaves=beside"
