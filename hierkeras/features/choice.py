@@ -133,7 +133,7 @@ class _Held:
 
 def _folds(keys: Keys) -> Iterator[npt.NDArray[np.int64]]:
     digits = np.frombuffer(keys.astype(f"S{keys.itemsize}").tobytes(), np.uint8)
-    last = digits.reshape(len(keys), -1)[:, -4:].astype(np.int64)
+    last = digits.reshape(len(keys), keys.itemsize)[:, -4:].astype(np.int64)
     numbers = last @ (256 ** np.arange(4))
     if len(keys) > _FOLDS * _MOST_HELD_OUT:
         yield np.sort(np.argsort(numbers, kind="stable")[:_MOST_HELD_OUT])

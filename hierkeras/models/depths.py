@@ -11,10 +11,17 @@ Perronnin et al. 2010, https://doi.org/10.1007/978-3-642-15561-1_11, section
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import keras
 from keras import layers
 
 from hierkeras._errors import UserError
+
+
+# What they make is no size of maps, only the way to the next.
+_PADDING = (layers.ZeroPadding2D, layers.Cropping2D)
 
 
 @keras.saving.register_keras_serializable("hierkeras")
@@ -74,14 +81,25 @@ def _last_maps(trunk: keras.Model) -> list[keras.KerasTensor]:
     """
     found: dict[int, keras.KerasTensor] = {}
     sums: dict[int, keras.KerasTensor] = {}
-    for layer in trunk.layers:
-        output = layer.output
-        if not isinstance(output, keras.KerasTensor) or len(output.shape) != 4:
+    for operation, output in _computed(trunk):
+        if len(output.shape) != 4 or isinstance(operation, _PADDING):
             continue
         side = output.shape[1]
         if side is None or side == trunk.input_shape[1] or side < 2:
             continue
         found[side] = output
-        if isinstance(layer, layers.Add | layers.Concatenate):
+        if isinstance(operation, layers.Add | layers.Concatenate):
             sums[side] = output
     return [sums.get(side, found[side]) for side in sorted(found)]
+
+
+def _computed(trunk: keras.Model) -> Iterator[tuple[Any, keras.KerasTensor]]:
+    """What a network computes and with what, in the order of doing so.
+
+    Not its layers' outputs: a layer that is called twice has two.
+    """
+    by_depth = trunk._nodes_by_depth
+    for depth in sorted(by_depth, reverse=True):
+        for node in by_depth[depth]:
+            for output in node.output_tensors:
+                yield node.operation, output
