@@ -19,7 +19,6 @@ from keras import layers
 
 from hierkeras._errors import UserError
 
-
 # What they make is no size of maps, only the way to the next.
 _PADDING = (layers.ZeroPadding2D, layers.Cropping2D)
 
