@@ -138,7 +138,12 @@ def _fill(
         context.config.pixels, max_pixels=config.serving.max_pixels
     )
     images = sample.draw(
-        tree, how, context, predictor, config.sample_size, pixels
+        tree,
+        how,
+        context,
+        predictor.through_networks(),
+        config.sample_size,
+        pixels,
     )
     signatures.save(
         os.fspath(folder),

@@ -22,11 +22,20 @@ class Predictor:
     Args:
         context: The work directory and the images.
         batch_size: Images in a batch.
+        by_features: Whether a head above a trunk is given the features that
+            are kept, in float16; else the images go through all of it, as
+            they do where it is served.
     """
 
-    def __init__(self, context: Context, batch_size: int = 256) -> None:
+    def __init__(
+        self,
+        context: Context,
+        batch_size: int = 256,
+        by_features: bool = True,
+    ) -> None:
         self._context = context
         self._batch_size = batch_size
+        self._by_features = by_features
         self._rows: dict[str, np.ndarray] = {}
         self._values: dict[str, np.ndarray] = {}
         self._model = functools.cache(self._load)
@@ -81,6 +90,12 @@ class Predictor:
         features = self._below_logits(job).predict(batches, verbose=0)
         return features.astype(np.float32)
 
+    def through_networks(self) -> Predictor:
+        """The same models, which images go through as they are."""
+        other = Predictor(self._context, self._batch_size, by_features=False)
+        other._model = self._model
+        return other
+
     def model(self, job: str) -> keras.Model:
         """The model of a job, loaded once."""
         return self._model(job)
@@ -98,7 +113,7 @@ class Predictor:
         spec = results.read(store, job).spec
         if not indices.size:
             return np.zeros((0, len(spec.classes)), np.float32)
-        if isinstance(spec.start, Solved):
+        if self._by_features and isinstance(spec.start, Solved):
             head = solutions.read_head(store, job)
             logits = solving.logits(head, indices, spec, self._context)
         else:
