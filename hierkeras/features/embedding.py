@@ -127,11 +127,13 @@ class Embedding:
         trunk = self._trunk()
         shape = [None, *trunk.input_shape[1:]]
 
-        @tf.function(autograph=False, input_signature=[tf.TensorSpec(shape)])
         def run(images: tf.Tensor) -> tf.Tensor:
             return tf.cast(trunk(images, training=False), tf.float32)
 
-        return run
+        traced: Callable[[tf.Tensor], tf.Tensor] = tf.function(
+            run, autograph=False, input_signature=[tf.TensorSpec(shape)]
+        )
+        return traced
 
 
 def keys_of(catalogue: Catalogue, indices: Indices) -> Keys:
