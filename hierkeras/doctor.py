@@ -16,6 +16,7 @@ from absl import flags
 
 from hierkeras import _format_flag, _main, _workdir_flag
 from hierkeras._errors import UserError
+from hierkeras.features.checks import check_features
 from hierkeras.growth import checks as data_checks
 from hierkeras.growth.summary import counted
 from hierkeras.serving.checks import publication, published
@@ -89,6 +90,7 @@ def examine(store: Store) -> Examined:
         *tree_checks.check_generations(store, found, lacking),
         *job_checks.check_jobs(store, jobs, readable, latest),
         *job_checks.check_checkpoints(store),
+        *check_features(store, data_checks.trunks(readable.values())),
         *published.check_versions(store, readable, latest, exportable),
         *(data_checks.check_data(store, readable[best]) if best else []),
         *tree_checks.check_lock(store, holder),

@@ -118,6 +118,16 @@ class _Run:
         """Whether there is a step to make."""
         return bool(self.batches) or self.relearns
 
+    @property
+    def lacks_trunk(self) -> bool:
+        """Whether the trunk that was given is not in the work directory."""
+        trunk = self.recorded.recipe.network.trunk
+        return (
+            self.trunk is not None
+            and self.latest is not None
+            and not self.store.trunk(trunk).exists()
+        )
+
 
 def main() -> None:
     """Grows the tree by what is pending."""
@@ -139,7 +149,7 @@ def main() -> None:
     lacks_export = _lacks_export(store, latest)
     if not run.grows:
         _tell_idle(run, lacks_export)
-    if not run.grows and not lacks_export:
+    if not run.grows and not lacks_export and not run.lacks_trunk:
         if store.is_held():
             _clean_up(store)
         report.print([], None)

@@ -187,8 +187,8 @@ def write_job(
 ) -> JobId:
     """Writes a job's result, of a model that the job did not make."""
     with store.new_job(spec.job) as folder:
-        found = result(spec, images_swept=images_swept)
-        results.write(folder, found, [], model)
+        results.write_model(folder, model)
+        results.write(folder, result(spec, images_swept=images_swept), [])
     return spec.job
 
 

@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _EPOCH = re.compile(r"^\[(.+)\] epoch (\d+)/(\d+): .+ images/s$")
 _ON = re.compile(r"^\[(.+)\] goes on after (?:epoch (\d+)|\d+ batches)")
 _STEP = re.compile(r"^generation \d+ is there$")
+_EMBEDDED = re.compile(r"^\[features\] [\d,]+ of [\d,]+ (images|crops), ")
 _CHOSEN = re.compile(
     r"^(chosen for|data digits:|--class_batches leaves|augment=none) "
 )
@@ -212,7 +213,7 @@ def doing(said: str) -> str:
 
 def complaints(said: str) -> list[str]:
     """The lines that tell of no progress, less what Python itself says."""
-    known = (_CHOSEN, _EPOCH, _ON, _STEP, _PYTHON)
+    known = (_CHOSEN, _EPOCH, _ON, _STEP, _EMBEDDED, _PYTHON)
     return [
         line
         for line in said.splitlines()
@@ -253,7 +254,9 @@ def final(workdir: Path) -> dict[str, Any]:
                 "history": _without(
                     _json(folder / "history.json"), {"images_per_second"}
                 ),
-                "weights": weights(folder / "model.keras"),
+                "weights": weights(folder / "model.keras")
+                if (folder / "model.keras").exists()
+                else solution(folder),
             }
             for folder in (workdir / "models").iterdir()
         },
@@ -274,6 +277,12 @@ def weights(model: Path) -> dict[str, bytes]:
         file.visititems(visit)
     assert found
     return found
+
+
+def solution(folder: Path) -> dict[str, bytes]:
+    """The bytes of a head that was solved, and of its sums."""
+    names = ("head.npz", "sums.npz", "classes.json")
+    return {name: (folder / name).read_bytes() for name in names}
 
 
 def evaluation(text: str) -> dict[str, Any]:

@@ -9,11 +9,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 # Which other libraries (folders of hierkeras/) each library may import.
-BELOW_TRAINING = {"data", "models", "recipe", "tree"}
+BELOW_TRAINING = {"data", "features", "models", "recipe", "tree"}
 MAY_IMPORT = {
     "data": set(),
     "models": {"tree"},
-    "recipe": BELOW_TRAINING - {"recipe"},
+    "features": {"data", "models", "tree"},
+    "recipe": {"data", "models", "tree"},
     "tree": set(),
     "training": BELOW_TRAINING,
     "analysis": BELOW_TRAINING | {"training"},
@@ -36,6 +37,12 @@ WITHOUT_TENSORFLOW = {
     "hierkeras.data.splits",
     "hierkeras.data.streams",
     "hierkeras.data.wordnet",
+    "hierkeras.features.checks",
+    "hierkeras.features.choice",
+    "hierkeras.features.heads",
+    "hierkeras.features.shards",
+    "hierkeras.features.statistics",
+    "hierkeras.features.views",
     "hierkeras.growth.checks",
     "hierkeras.growth.evidence",
     "hierkeras.growth.herding",
@@ -49,6 +56,8 @@ WITHOUT_TENSORFLOW = {
     "hierkeras.serving.client.saved_model",
     "hierkeras.serving.trust.graphs",
     "hierkeras.training.checks",
+    "hierkeras.training.solutions",
+    "hierkeras.training.trunk_files",
 }
 
 LOAD_AND_REPORT = """
@@ -150,6 +159,10 @@ def test_the_rules_forbid_what_they_should():
     assert not may_import("hierkeras.training.fit", "hierkeras.growth")
     assert not may_import("hierkeras.models.registry", "hierkeras.recipe")
     assert not may_import("hierkeras.recipe.recipe", "hierkeras.training")
+    assert not may_import("hierkeras.recipe.recipe", "hierkeras.features")
+    assert not may_import("hierkeras.features.shards", "hierkeras.recipe")
+    assert not may_import("hierkeras.features.shards", "hierkeras.training")
+    assert may_import("hierkeras.training.solving", "hierkeras.features")
     assert not may_import("hierkeras.growth.preview", "hierkeras.analysis")
     assert not may_import("hierkeras.growth.preview", "hierkeras.increment")
     assert not may_import("hierkeras.growth.preview", "hierkeras._flags")

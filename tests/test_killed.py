@@ -18,7 +18,7 @@ from PIL import Image
 
 from hierkeras import evaluate, export, increment
 from hierkeras.tree.store import Store
-from tests import survival
+from tests import small_trunks, survival
 from tests.serving.served_tree import serving
 from tests.survival import Victim
 
@@ -343,3 +343,64 @@ def kill(run, moment, alone):
     (line,) = survival.complaints(run.said)
     assert line.startswith("error: the worker of job "), line
     return what, False
+
+
+# In the order of a run: what it kills itself before, and what it then keeps.
+SOLVING = (
+    (r"os.rename features/[^/]+/trunk", 0),
+    (r"os.rename features/[^/]+/whole/.*", 0),
+    (r"os.rename features/[^/]+/whole/.*#2", 1),
+    (r"open features/[^/]+/crop-1/\.tmp-.*/features\.npy", 2),
+    (r"os.rename features/[^/]+/crop-1/.*#2", 3),
+    (r"open models/\.tmp-.*/head\.npz", 4),
+    (r"os.rename models/.*", 4),
+    (r"os.rename generations/.*", 4),
+    # The second step: its shards, its head, and between.
+    (r"os.rename features/[^/]+/crop-1/.*", 6),
+    (r"open models/\.tmp-.*/sums\.npz", 7),
+    (r"os.rename LATEST", 7),
+)
+
+
+@pytest.mark.slow
+def test_killed_while_it_embeds_and_solves(tmp_path):
+    network = small_trunks.write(tmp_path / "network.keras", size=8)
+    flags = (
+        *("--dataset=digits", "--recipe=pretrained", "--class_batches=6,4"),
+        *(f"--backbone={network}", "--set=crops=1", "--noexport"),
+        "--deterministic",
+    )
+    whole = Victim(tmp_path / "whole", flags)
+    undisturbed = whole.start()
+    assert undisturbed.wait() == 0, undisturbed.said
+    victim = Victim(tmp_path / "victim", flags)
+    kept: dict[str, int] = {}
+
+    for event, at_least in SOLVING:
+        run = victim.start(event)
+        assert run.wait() == -9, (event, run.said)
+        assert survival.complaints(run.said) == []
+        victim.check_kept()
+        found = shards_of(victim.workdir)
+        # What was embedded stays, and is not embedded again.
+        assert found.items() >= kept.items(), event
+        assert len(found) >= at_least, (event, found)
+        kept = found
+    last = victim.start()
+    assert last.wait() == 0, last.said
+
+    assert shards_of(victim.workdir).keys() == shards_of(whole.workdir).keys()
+    assert survival.debris(victim.workdir) == []
+    assert survival.final(victim.workdir) == survival.final(whole.workdir)
+    ours, theirs = (answers(each.workdir) for each in (victim, whole))
+    assert ours.keys() == theirs.keys()
+    for name, values in ours.items():
+        np.testing.assert_array_equal(values, theirs[name])
+
+
+def shards_of(workdir: Path) -> dict[str, int]:
+    """The shards of training images, by name, and their inodes."""
+    return {
+        str(path.parent.relative_to(workdir)): path.stat().st_ino
+        for path in workdir.glob("features/*/*/[!.]*/SHA256SUMS")
+    }

@@ -90,7 +90,10 @@ def test_what_neither_grows_nor_evaluates_takes_few_flags(run_binary, name):
         (["--workdir=w", "--growth=sideways"], "clone, compete or flat"),
         (["--workdir=w", "--image_size=large"], "--image_size"),
         (["--workdir=w", "--batch_size=-1"], "number from 0 to 1048576"),
-        (["--workdir=w", "--recipe=fotos"], "<photos|stream|exemplars|"),
+        (
+            ["--workdir=w", "--recipe=fotos"],
+            "<photos|pretrained|stream|exemplars|",
+        ),
         (["--flagfile=flags/missing.flags"], "flags/missing.flags"),
     ],
 )

@@ -12,6 +12,7 @@ from hierkeras import increment
 from hierkeras.recipe import presets
 from hierkeras.training import results
 from hierkeras.tree.store import Store
+from tests import small_trunks
 from tests.conftest import ROOT
 
 FLAGS = (
@@ -56,6 +57,11 @@ JOBS = {
         TREE,
         [("root flat", "flat", 2, ALL), *cloned_leaves("clone", 3)],
     ),
+    "pretrained": ((), [("root flat", "solved", 1, ALL)]),
+    "pretrained, a tree": (
+        TREE,
+        [("root flat", "solved", 1, ALL), *cloned_leaves("solved", 1)],
+    ),
     "digits": ((), ALGORITHM_1),
     "paper": (SHORT, ALGORITHM_1),
 }
@@ -73,6 +79,13 @@ def specs(store, number):
         use.label: results.read(store, use.job).spec
         for use in store.read(number).step.jobs
     }
+
+
+def solving_flags(store):
+    """Flags of a recipe that needs a trunk."""
+    file = store.root.parent / f"{store.root.name}.keras"
+    small_trunks.write(file, size=8)
+    return (*FLAGS[:2], f"--backbone={file}", "--noexport")
 
 
 def told(found):
@@ -94,7 +107,7 @@ def test_every_preset_is_tried():
 
 # Of each way that leaves learn; another test looks at the digits' jobs, which
 # are the paper's.
-IS_QUICK = ("photos, a tree", "exemplars")
+IS_QUICK = ("photos, a tree", "exemplars", "pretrained, a tree")
 TRIED = [
     name if name in IS_QUICK else pytest.param(name, marks=pytest.mark.slow)
     for name in JOBS
@@ -108,16 +121,18 @@ def test_the_jobs_of_a_preset(run_main, store, name):
     shutil.rmtree(store.generations, ignore_errors=True)
     (store.root / "LATEST").unlink(missing_ok=True)
 
+    is_solved = preset == "pretrained"
     outcome = run_main(
         increment,
         f"--recipe={preset}",
-        *FLAGS,
+        *(solving_flags(store) if is_solved else FLAGS),
         *arguments,
         f"--workdir={store.root}",
     )
 
     assert outcome.status == 0, outcome.stderr
-    assert told(specs(store, 1)) == [FIRST]
+    first = ("root first", "solved", 1, OLD) if is_solved else FIRST
+    assert told(specs(store, 1)) == [first]
     found = specs(store, 2)
     assert told(found) == expected
     leaves = [spec for label, spec in found.items() if label.endswith(" leaf")]
@@ -127,7 +142,14 @@ def test_the_jobs_of_a_preset(run_main, store, name):
     # Where exemplars stand for the old images, all that learns is told.
     is_told = {spec.training.balanced_softmax for spec in found.values()}
     assert is_told == {preset == "exemplars"}
-    if "root flat" in found:
+    if is_solved:
+        # The flat head goes on from the old one; leaves know only their own.
+        starts = {label: spec.start.parent for label, spec in found.items()}
+        (old,) = specs(store, 1).values()
+        assert starts == {**dict.fromkeys(found), "root flat": old.job}
+        assert {spec.training.crops for spec in found.values()} == {2}
+        assert {spec.network.feature_depths for spec in found.values()} == {2}
+    elif "root flat" in found:
         distillation = found["root flat"].start.distillation
         assert distillation == (1.0 if preset == "exemplars" else 0.0)
 

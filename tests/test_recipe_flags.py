@@ -7,6 +7,7 @@ import pytest
 
 from hierkeras import evaluate, increment
 from hierkeras.recipe import fields, presets
+from tests import small_trunks
 
 DIGITS = ("--dataset=digits", "--class_batches=6,4")
 
@@ -179,8 +180,12 @@ def test_the_fields_are_listed_where_there_is_nothing_yet(run_main, tmp_path):
 
 
 @pytest.mark.parametrize("name", presets.NAMES)
-def test_a_preset_and_its_flags_make_a_recipe(show, name):
-    shown = show(f"--recipe={name}", "--image_size=96", "--seed=7")
+def test_a_preset_and_its_flags_make_a_recipe(show, name, tmp_path):
+    trunk = []
+    if name == "pretrained":
+        file = small_trunks.write(tmp_path / "network.keras")
+        trunk = [f"--backbone={file}"]
+    shown = show(f"--recipe={name}", "--image_size=96", "--seed=7", *trunk)
     assert shown["preset"] == name
     # For alexnet, too, which takes no smaller images.
     assert shown["recipe"]["network"]["image_size"] == 96

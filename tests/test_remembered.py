@@ -108,7 +108,7 @@ def test_the_next_step_needs_no_flags(plants):
 def test_what_is_given_later_is_used_from_then_on(plants):
     first = plants.settings(1)
 
-    plants.increment("--initial_learning_rate=0.02", "--set=momentum=0.5")
+    plants.increment("--set=initial_learning_rate=0.02", "--set=momentum=0.5")
 
     expected = {"initial_learning_rate": 0.02, "momentum": 0.5}
     assert plants.settings(2) == changed(first, **expected)

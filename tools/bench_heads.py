@@ -94,6 +94,7 @@ def _sums(folder, asked, first: int, last: int) -> Statistics:
         labels = _labels(asked)[rows] - start
         part = summed(found.read(keys[rows]), labels, names[start:stop])
         total = part if total is None else total.plus(part)
+    assert total is not None
     return total
 
 

@@ -86,7 +86,11 @@ def choose(
 
 
 class _Held:
-    """Images that are held out, and the sums of the others."""
+    """Images that are held out, and the sums of the others.
+
+    Attributes:
+        labels: Place of each image's class in those sums.
+    """
 
     def __init__(
         self,
@@ -95,21 +99,17 @@ class _Held:
         rows: npt.NDArray[np.int64],
     ) -> None:
         self.num_images = len(rows)
-        self._features = examples.read(rows)
-        views = len(self._features) // len(rows)
+        features = examples.read(rows)
+        views = len(features) // len(rows)
         labels = np.tile(examples.labels[rows], views)
         here = np.unique(labels)
         names = [statistics.classes[label] for label in here.tolist()]
-        taken_out = summed(self._features, np.searchsorted(here, labels), names)
+        taken_out = summed(features, np.searchsorted(here, labels), names)
         self._others = statistics.minus(taken_out)
-        # A class whose images are all held out is named by nobody.
-        column = {name: k for k, name in enumerate(self._others.classes)}
-        places = [column.get(name, -1) for name in statistics.classes]
-        self.labels = np.array(places)[labels]
+        # No group is all of a class: the others are of the same classes.
+        self.labels, self._features = labels, features
 
     def logits(self, shrinkage: float) -> FloatArray:
-        if not self._others.classes:
-            return np.zeros((len(self.labels), 0))
         return heads.solve(self._others, shrinkage).logits(self._features)
 
 
@@ -131,17 +131,14 @@ def _error(held: list[_Held], shrinkage: float) -> float:
     wrong = 0
     for fold in held:
         logits = fold.logits(shrinkage)  # of one fold at a time: they are large
-        right = logits.argmax(axis=1) == fold.labels if logits.size else False
+        right = logits.argmax(axis=1) == fold.labels
         wrong += len(fold.labels) - int(np.sum(right))
     return wrong / sum(len(fold.labels) for fold in held)
 
 
 def _temperature(held: list[_Held], shrinkage: float) -> float:
     """The temperature of the least cross-entropy (Guo et al. 2017)."""
-    known = []
-    for fold in held:
-        named = fold.labels >= 0
-        known.append((fold.logits(shrinkage)[named], fold.labels[named]))
+    known = [(fold.logits(shrinkage), fold.labels) for fold in held]
 
     def loss(log_temperature: float) -> float:
         total = 0.0

@@ -2,8 +2,8 @@
 
 WORKDIR/features/<trunk id>/
   trunk/       the trunk itself
-  plain/       features of images as they are, in shards
-  mirrored/    of images that are mirrored
+  whole/       features of images as they are, in shards
+  crop-1/      of a random crop of each; turned-1/: half of them mirrored
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ class Embedding:
         is_quiet: bool = False,
     ) -> None:
         self._folder = folder
+        self._trunk = trunk
         self._images = images
         self._batch_size = batch_size
         self._is_quiet = is_quiet
         self._known: dict[str, shards.Shards] = {}
-        self._runner = functools.cache(lambda: _runner(trunk()))
 
     def of(self, indices: Indices, view: View = WHOLE) -> Vectors:
         """The features of some images; those that are new are embedded.
@@ -76,9 +76,10 @@ class Embedding:
                 numbers that float16 takes.
         """
         keys = keys_of(self._images.source.catalogue, indices)
-        known = self._known.get(view.name) or shards.find(
-            self._folder / view.name
-        )
+        known = self._known.get(view.name)
+        if known is None or not known.has(keys).all():
+            # Another process may have embedded some since.
+            known = shards.find(self._folder / view.name)
         # Two files of the same content are one image.
         new, first = np.unique(keys[~known.has(keys)], return_index=True)
         if new.size:
@@ -97,19 +98,18 @@ class Embedding:
         Returns:
             float32 array of shape (n, f).
         """
-        return self._run(self._runner(), indices, None)
+        return self._run(indices, None)
 
     def _embed(
         self, missing: Indices, known: shards.Shards, view: View
     ) -> shards.Shards:
-        run = self._runner()
         progress = _Progress(len(missing), view, self._is_quiet)
         size, done = _FIRST_SHARD, 0
         while done < len(missing):
             start = time.monotonic()
             block = missing[done : done + size]
             keys = keys_of(self._images.source.catalogue, block)
-            vectors = self._run(run, block, view.boxes(keys))
+            vectors = self._run(block, view.boxes(keys))
             known = known.plus(keys, vectors)
             done += len(block)
             seconds = time.monotonic() - start
@@ -119,10 +119,7 @@ class Embedding:
         return known
 
     def _run(
-        self,
-        run: Callable[[tf.Tensor], tf.Tensor],
-        block: Indices,
-        boxes: npt.NDArray[np.float32] | None,
+        self, block: Indices, boxes: npt.NDArray[np.float32] | None
     ) -> npt.NDArray[np.float32]:
         batches = self._images.evaluation_batches(block, self._batch_size)
         found, start = [], 0
@@ -132,9 +129,23 @@ class Embedding:
                 images = tf.image.crop_and_resize(
                     images, here, tf.range(len(here)), images.shape[1:3]
                 )
-            found.append(run(images).numpy())
+            found.append(self._runner(images).numpy())
             start += len(images)
         return np.concatenate(found)
+
+    @functools.cached_property
+    def _runner(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """The trunk, loaded and traced once."""
+        trunk = self._trunk()
+        shape = [None, *trunk.input_shape[1:]]
+
+        def run(images: tf.Tensor) -> tf.Tensor:
+            return tf.cast(trunk(images, training=False), tf.float32)
+
+        traced: Callable[[tf.Tensor], tf.Tensor] = tf.function(
+            run, autograph=False, input_signature=[tf.TensorSpec(shape)]
+        )
+        return traced
 
 
 def keys_of(catalogue: Catalogue, indices: Indices) -> Keys:
@@ -152,16 +163,6 @@ def keys_of(catalogue: Catalogue, indices: Indices) -> Keys:
         for i in indices.tolist()
     ]
     return np.array([each.digest() for each in hashed], KEY_TYPE)
-
-
-def _runner(trunk: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
-    shape = [None, *trunk.input_shape[1:]]
-
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec(shape)])
-    def run(images: tf.Tensor) -> tf.Tensor:
-        return tf.cast(trunk(images, training=False), tf.float32)
-
-    return run
 
 
 class _Progress:

@@ -23,6 +23,9 @@ from scipy import linalg
 
 from hierkeras.features.statistics import FloatArray, Statistics
 
+# Features are float16, whose steps are of a larger part than its root.
+_ROUNDING = 1e-9
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Head:
@@ -70,11 +73,14 @@ def solve(statistics: Statistics, shrinkage: float) -> Head:
 
 def _shrunk(statistics: Statistics, shrinkage: float) -> FloatArray:
     """The covariance within classes, shrunk; positive definite."""
-    num_images = int(statistics.counts.sum())
-    within = statistics.scatter / max(num_images - len(statistics.classes), 1)
+    spare = int(statistics.counts.sum()) - len(statistics.classes)
+    within = statistics.scatter / max(spare, 1)
     variance = float(np.trace(within)) / statistics.num_features
-    if not variance > 0:  # one image a class: there is nothing within
-        return np.eye(statistics.num_features) * _between(statistics)
+    between = _between(statistics)
+    # One image a class: there is nothing within, or what rounding left of
+    # images that were taken out again.
+    if not spare or variance <= _ROUNDING * between:
+        return np.eye(statistics.num_features) * between
     covariance: FloatArray = (1 - shrinkage) * within
     # A feature that never changes has no variance, whatever the others have.
     covariance.flat[:: statistics.num_features + 1] += variance * max(

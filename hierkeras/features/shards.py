@@ -25,6 +25,9 @@ from etils import epath
 from hierkeras._errors import UserError
 from hierkeras.tree import atomic, sums
 
+_KEYS_FILE, _FEATURES_FILE = "keys.npy", "features.npy"
+FILES = (_KEYS_FILE, _FEATURES_FILE)
+
 KEY_BYTES = 16
 # All features are below it; float16 ends there.
 _LARGEST = float(np.finfo(np.float16).max)
@@ -116,8 +119,8 @@ class Shards:
         name = hashlib.sha256(keys.tobytes()).hexdigest()[:16]
         with atomic.new_folder(self.folder / name) as folder:
             for file, array in (
-                ("keys.npy", _as_numbers(keys)),
-                ("features.npy", vectors.astype(np.float16)),
+                (_KEYS_FILE, _as_numbers(keys)),
+                (_FEATURES_FILE, vectors.astype(np.float16)),
             ):
                 with (folder / file).open("wb") as opened:
                     np.save(opened, array, allow_pickle=False)
@@ -134,7 +137,8 @@ class Shards:
 
     @functools.lru_cache(maxsize=4)  # noqa: B019 - lives as long as a run
     def _vectors(self, name: str) -> Vectors:
-        return _array(self.folder / name, "features.npy")
+        vectors: Vectors = _array(self.folder / name, _FEATURES_FILE)
+        return vectors
 
 
 def find(folder: epath.Path) -> Shards:
@@ -143,27 +147,24 @@ def find(folder: epath.Path) -> Shards:
     Raises:
         UserError: If a shard is damaged.
     """
-    if not folder.exists():
-        return Shards(folder)
-    names = sorted(
-        path.name
-        for path in folder.iterdir()
-        if not path.name.startswith(atomic.TEMPORARY_PREFIX)
+    found = atomic.whole(folder)
+    return Shards(
+        folder, [path.name for path in found], list(map(_keys, found))
     )
-    return Shards(folder, names, [_keys(folder / name) for name in names])
 
 
 def _keys(shard: epath.Path) -> Keys:
-    array = _array(shard, "keys.npy")
+    array = _array(shard, _KEYS_FILE)
     if array.dtype != np.uint8 or array.shape[1:] != (KEY_BYTES,):
-        raise _damage(shard, "keys.npy holds no keys")
+        raise _damage(shard, f"{_KEYS_FILE} holds no keys")
     return np.ascontiguousarray(array).view(KEY_TYPE)[:, 0]
 
 
 def _array(shard: epath.Path, file: str) -> npt.NDArray[Any]:
     try:
         raw = sums.read(shard, file)
-        return np.load(io.BytesIO(raw), allow_pickle=False)
+        found: npt.NDArray[Any] = np.load(io.BytesIO(raw), allow_pickle=False)
+        return found
     except (OSError, ValueError, EOFError) as error:
         raise _damage(shard, str(error)) from None
 

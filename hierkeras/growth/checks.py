@@ -1,6 +1,9 @@
-"""Checks of the data set that a tree was grown from."""
+"""Checks of the data set, and of what else a tree was grown from."""
 
 from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
 
 from hierkeras._errors import UserError
 from hierkeras.data import registry
@@ -11,6 +14,15 @@ from hierkeras.tree.store import Store
 
 # One needs TensorFlow, and nothing can be wrong with the other.
 _UNCHECKED = ("tfds", "digits")
+
+
+def trunks(generations: Iterable[Generation]) -> set[str]:
+    """Ids of the trunks that generations stand on, as far as they tell."""
+    found = set()
+    for generation in generations:
+        with contextlib.suppress(UserError):
+            found.add(remembered.read(generation).recipe.network.trunk)
+    return found - {""}
 
 
 def check_data(store: Store, latest: Generation) -> list[Finding]:

@@ -11,6 +11,9 @@ which shrinkage LDA takes each class.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import keras
 from keras import layers
 
@@ -19,6 +22,8 @@ from hierkeras._errors import UserError
 # Of 0.3, 0.5, 0.7 and 1 the best on groups of groceries that were held out
 # (docs/pretrained.md).
 _POWER = 0.7
+# What they make is no size of maps, only the way to the next.
+_PADDING = (layers.ZeroPadding2D, layers.Cropping2D)
 
 
 def with_depths(trunk: keras.Model, depths: int) -> keras.Model:
@@ -67,14 +72,25 @@ def _last_maps(trunk: keras.Model) -> list[keras.KerasTensor]:
     """
     found: dict[int, keras.KerasTensor] = {}
     sums: dict[int, keras.KerasTensor] = {}
-    for layer in trunk.layers:
-        output = layer.output
-        if not isinstance(output, keras.KerasTensor) or len(output.shape) != 4:
+    for operation, output in _computed(trunk):
+        if len(output.shape) != 4 or isinstance(operation, _PADDING):
             continue
         side = output.shape[1]
         if side is None or side == trunk.input_shape[1] or side < 2:
             continue
         found[side] = output
-        if isinstance(layer, layers.Add | layers.Concatenate):
+        if isinstance(operation, layers.Add | layers.Concatenate):
             sums[side] = output
     return [sums.get(side, found[side]) for side in sorted(found)]
+
+
+def _computed(trunk: keras.Model) -> Iterator[tuple[Any, keras.KerasTensor]]:
+    """What a network computes and with what, in the order of doing so.
+
+    Not its layers' outputs: a layer that is called twice has two.
+    """
+    by_depth = trunk._nodes_by_depth
+    for depth in sorted(by_depth, reverse=True):
+        for node in by_depth[depth]:
+            for output in node.output_tensors:
+                yield node.operation, output

@@ -20,7 +20,7 @@ import h5py
 import keras
 
 from hierkeras._errors import UserError
-from hierkeras.models import convnext, keras2, lrn  # noqa: F401 - register
+from hierkeras.models import convnext, depths, keras2, lrn  # noqa: F401
 
 # Layers that run what a file brings, or what lies beside it.
 _CODE = (

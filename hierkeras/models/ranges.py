@@ -120,7 +120,7 @@ def check_inside(network: keras.Model) -> None:
     if found is None:
         raise UserError(
             "The network does not tell which values it wants images in, and "
-            "a wrong guess would go unnoticed: give the input range it was "
+            "a wrong guess would go unnoticed: give the input_range it was "
             f"trained with, {_CHOICES}."
         )
     low, high = _black_and_white(found)

@@ -249,7 +249,9 @@ def read(folder: epath.Path, trunk: str) -> keras.Model:
         found = sums.read(folder, ID_FILE).decode("ascii", "replace").strip()
     except (OSError, ValueError) as error:
         raise UserError(
-            f"The trunk in {folder} is missing or damaged ({error})."
+            f"The trunk in {folder} is missing or damaged ({error}): remove "
+            "that folder, and give the network that it was made of again, "
+            "with --backbone."
         ) from None
     if found != trunk:
         raise UserError(f"The trunk in {folder} is {found!r}, not {trunk!r}.")

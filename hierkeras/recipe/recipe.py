@@ -51,6 +51,10 @@ def check(recipe: Recipe) -> None:
     check_config(recipe.network)
     if recipe.training.heads == "solved":
         _check_solved(recipe)
+    else:
+        _check_trained(recipe.training)
+    if not recipe.network.trunk:
+        _check_without_trunk(recipe.network)
     if recipe.growth.increments != "flat":
         _check_clones(recipe.growth)
 
@@ -68,10 +72,45 @@ def _check_solved(recipe: Recipe) -> None:
             "computed once, so that nothing is changed at random. "
             f"Received: augment={recipe.training.augment}"
         )
-    if recipe.growth.leaves == "together":
+    if recipe.growth.memory_per_class:
+        raise UsageError(
+            "heads=solved needs no exemplars: features of every image are "
+            "kept; give memory_per_class=0. Received: "
+            f"memory_per_class={recipe.growth.memory_per_class}"
+        )
+    grows = recipe.growth.increments != "flat"
+    if grows and recipe.growth.leaves == "together":
         raise UsageError(
             "heads=solved and leaves=together exclude each other: nothing is "
             "learnt together; give leaves=after or leaves=beside"
+        )
+
+
+def _check_trained(training: Training) -> None:
+    """Refuses what networks that are trained would ignore."""
+    for name, neutral in (("crops", 0), ("shrinkage", None)):
+        if (value := getattr(training, name)) != neutral:
+            raise UsageError(
+                f"{name} is of solved heads; give heads=solved, or "
+                f"{name}={'unset' if neutral is None else neutral}. "
+                f"Received: {name}={value}, heads=trained"
+            )
+
+
+def _check_without_trunk(network: ModelConfig) -> None:
+    """Refuses what a network that nobody trained would ignore."""
+    if network.feature_depths:
+        raise UsageError(
+            "feature_depths is of a trunk; give --backbone=FILE.keras, or "
+            "feature_depths=0. Received: "
+            f"feature_depths={network.feature_depths}, "
+            f"backbone={network.backbone}"
+        )
+    if network.input_range is not None:
+        raise UsageError(
+            "input_range is of the network of a file; give "
+            "--backbone=FILE.keras, or input_range=unset. Received: "
+            f"input_range={network.input_range}, backbone={network.backbone}"
         )
 
 

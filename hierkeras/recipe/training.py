@@ -48,7 +48,6 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "Learning rate at the start.",
             1e-12,
             1e3,
-            flag="initial_learning_rate",
         ),
     ] = 0.01
     augment: Annotated[
@@ -70,7 +69,6 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "trained: every node's network, by gradient descent; solved: a "
             "head above a trunk that stays as it is, in closed form, from "
             "features that are computed once.",
-            flag="heads",
         ),
     ] = "trained"
     crops: Annotated[
@@ -80,7 +78,6 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "images beside it; mirrored or not, by augment.",
             0,
             100,
-            flag="crops",
         ),
     ] = 0
     shrinkage: (

@@ -20,11 +20,9 @@ from hierkeras.serving.checks import (
 )
 from hierkeras.serving.graph import signatures
 from hierkeras.serving.graph.composite import Composite
-from hierkeras.training import results
 from hierkeras.training.context import Context
 from hierkeras.training.predictor import Predictor
-from hierkeras.training.spec import Solved
-from hierkeras.tree import nodes, sums
+from hierkeras.tree import sums
 from hierkeras.tree.generation import Generation
 from hierkeras.tree.routing import Routing
 
@@ -126,12 +124,6 @@ def export(
     return dataclasses.replace(exported, removed=tuple(removed))
 
 
-def _is_solved(tree: nodes.Tree, context: Context) -> bool:
-    """Whether features of images are kept, and so were rounded."""
-    specs = (results.read(context.store, n.job).spec for n in tree.nodes())
-    return any(isinstance(spec.start, Solved) for spec in specs)
-
-
 def _fill(
     folder: epath.Path,
     generation: Generation,
@@ -145,10 +137,13 @@ def _fill(
     pixels = dataclasses.replace(
         context.config.pixels, max_pixels=config.serving.max_pixels
     )
-    if _is_solved(tree, context):
-        predictor = predictor.fresh()
     images = sample.draw(
-        tree, how, context, predictor, config.sample_size, pixels
+        tree,
+        how,
+        context,
+        predictor.through_networks(),
+        config.sample_size,
+        pixels,
     )
     signatures.save(
         os.fspath(folder),

@@ -16,14 +16,14 @@ import numpy as np
 from etils import epath
 
 from hierkeras import _archives
-from hierkeras.training import results
-from hierkeras.training.spec import parents
+from hierkeras.training import results, solutions
+from hierkeras.training.spec import Solved, parents
 from hierkeras.tree import atomic, nodes, sums
 from hierkeras.tree.finding import Finding, command
 from hierkeras.tree.generation import Generation
 from hierkeras.tree.store import Store
 
-_FILES = (results.JOB_FILE, results.HISTORY_FILE, results.MODEL_FILE)
+_FILES = (results.JOB_FILE, results.HISTORY_FILE)
 _SHOWN = 3
 
 
@@ -76,27 +76,32 @@ class _Use:
 def read_jobs(store: Store) -> Jobs:
     """Reads every file of every job."""
     whole, damaged = {}, {}
-    for folder in _folders(store):
-        found = sums.problems(folder, folder / results.SUMS_FILE, _FILES)
-        if not found:
-            try:
-                raw = (folder / results.JOB_FILE).read_bytes()
-                result = msgspec.json.decode(raw, type=results.JobResult)
-            except (
-                OSError,
-                ValueError,
-                RecursionError,
-                msgspec.DecodeError,
-            ) as error:
-                found = [f"{results.JOB_FILE} cannot be read ({error})"]
-            else:
-                if result.job == folder.name:
-                    whole[folder.name] = result
-                else:
-                    found = [f"it is the folder of job {result.job}"]
-        if found:
-            damaged[folder.name] = "; ".join(found)
+    for folder in atomic.whole(store.models):
+        found = _read_job(folder)
+        if isinstance(found, results.JobResult):
+            whole[folder.name] = found
+        else:
+            damaged[folder.name] = found
     return Jobs(whole, damaged)
+
+
+def _read_job(folder: epath.Path) -> results.JobResult | str:
+    """A job whose every file is whole; or what is wrong with its folder."""
+    try:
+        raw = (folder / results.JOB_FILE).read_bytes()
+        result = msgspec.json.decode(raw, type=results.JobResult)
+    except (OSError, ValueError, RecursionError, msgspec.DecodeError) as error:
+        needed: tuple[str, ...] = ()
+        others = [f"{results.JOB_FILE} cannot be read ({error})"]
+    else:
+        is_solved = isinstance(result.spec.start, Solved)
+        needed = solutions.FILES if is_solved else (results.MODEL_FILE,)
+        others = [f"it is the folder of job {result.job}"]
+        if result.job == folder.name:
+            others = []
+    listed = folder / results.SUMS_FILE
+    wrong = sums.problems(folder, listed, (*_FILES, *needed)) or others
+    return "; ".join(wrong) or result
 
 
 def check_jobs(
@@ -175,16 +180,6 @@ def _uses(generation: Generation) -> Iterator[_Use]:
     step = generation.step
     for use in (*step.jobs, *filter(None, [step.scratch])):
         yield _Use(use.job)
-
-
-def _folders(store: Store) -> list[epath.Path]:
-    if not store.models.exists():
-        return []
-    return [
-        path
-        for path in sorted(store.models.iterdir())
-        if path.is_dir() and not path.name.startswith(atomic.TEMPORARY_PREFIX)
-    ]
 
 
 def _damaged(store: Store, job: str, why: str, users: list[int]) -> Finding:

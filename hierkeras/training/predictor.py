@@ -85,8 +85,8 @@ class Predictor:
         """The model of a job, loaded once."""
         return self._model(job)
 
-    def fresh(self) -> Predictor:
-        """One that computes features anew, with the same models."""
+    def through_networks(self) -> Predictor:
+        """One that answers as a server does, with the same models."""
         other = FreshPredictor(self._context, self._batch_size)
         other._model = self._model
         return other

@@ -164,7 +164,7 @@ def load_model(store: Store, job: str) -> keras.Model:
     """
     import keras  # not needed to read results
 
-    from hierkeras.models import convnext, lrn  # noqa: F401 - register layers
+    from hierkeras.models import convnext, depths, lrn  # noqa: F401 - register
 
     path = store.job_folder(job) / MODEL_FILE
     with naming_damage(store, job):

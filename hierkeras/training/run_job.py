@@ -165,7 +165,7 @@ def _twice(
     except Diverged as error:
         raise UserError(
             f"job {spec.job} ({label}) diverged twice: {error}; lower "
-            "--initial_learning_rate, what other jobs gave is kept"
+            "--set=initial_learning_rate=…, what other jobs gave is kept"
         ) from None
 
 

@@ -25,6 +25,7 @@ from hierkeras.tree.store import Store
 HEAD_FILE = "head.npz"
 STATISTICS_FILE = "sums.npz"
 CLASSES_FILE = "classes.json"
+FILES = (HEAD_FILE, STATISTICS_FILE, CLASSES_FILE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,11 +87,9 @@ def read(store: Store, job: str) -> Solution:
         )
         raw = sums.read(store.job_folder(job), CLASSES_FILE)
         fingerprints = msgspec.json.decode(raw, type=dict[str, str])
-        num_features = means.shape[-1]
-        if (len(counts), num_features, num_features) != (
-            len(fingerprints),
-            *scatter.shape,
-        ):
+        rows = (len(fingerprints),)
+        shapes = rows, rows + means.shape[1:], 2 * means.shape[1:]
+        if (counts.shape, means.shape, scatter.shape) != shapes:
             raise ValueError(f"{STATISTICS_FILE} is of other classes")
     statistics = Statistics(tuple(fingerprints), counts, means, scatter)
     return Solution(read_head(store, job), statistics, fingerprints)

@@ -7,6 +7,7 @@ that the cost follows what is new.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,10 +18,12 @@ from hierkeras.features.choice import Choice, Examples
 from hierkeras.features.embedding import keys_of
 from hierkeras.features.statistics import Statistics, summed
 from hierkeras.features.views import WHOLE, View
-from hierkeras.training import solutions
+from hierkeras.recipe.training import Training
+from hierkeras.training import results, solutions
 from hierkeras.training.context import Context
 from hierkeras.training.solutions import Solution
 from hierkeras.training.spec import JobSpec, Solved
+from hierkeras.tree.names import JobId
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,21 +81,26 @@ class _Images:
         self._spec = spec
         self._context = context
         self._embedding = context.embedding(spec.network)
-        training = spec.training
-        self._views = [WHOLE] + [
-            View(number + 1, training.augment == "mirror")
-            for number in range(training.crops)
-        ]
+        self._views = _views(spec.training)
 
     def known_sums(self, start: Solved) -> Statistics | None:
         """The parent's, if its classes have the images that they had."""
-        if start.parent is None:
+        if start.parent is None or not self._is_alike(start.parent):
             return None
         parent = solutions.read(self._context.store, start.parent)
         if not set(self._spec.classes).issuperset(parent.fingerprints):
             return None
         now = self.fingerprints(tuple(parent.fingerprints))
         return parent.statistics if now == parent.fingerprints else None
+
+    def _is_alike(self, job: JobId) -> bool:
+        """Whether a job's sums are over such features, and such views."""
+        before = results.read(self._context.store, job).spec
+        return (
+            isinstance(before.start, Solved)
+            and before.network.trunk == self._spec.network.trunk
+            and _views(before.training) == self._views
+        )
 
     def fingerprints(self, classes: Sequence[str]) -> dict[str, str]:
         found = self._context.catalogue.class_fingerprints(classes)
@@ -103,9 +111,13 @@ class _Images:
 
     def sums(self, classes: Sequence[str]) -> Statistics:
         indices, labels = self._context.samples("train", classes)
-        views = [self._embedding.of(indices, view) for view in self._views]
-        return summed(
-            np.concatenate(views), np.tile(labels, len(views)), classes
+        # One view after the other: all of them would fill the memory.
+        return functools.reduce(
+            Statistics.plus,
+            (
+                summed(self._embedding.of(indices, view), labels, classes)
+                for view in self._views
+            ),
         )
 
     def examples(self, classes: Sequence[str]) -> Examples:
@@ -119,3 +131,10 @@ class _Images:
 
         catalogue = self._context.source.catalogue
         return Examples(keys_of(catalogue, indices), labels, read)
+
+
+def _views(training: Training) -> list[View]:
+    """The views of each image that count."""
+    is_mirrored = training.augment == "mirror"
+    crops = range(1, training.crops + 1)
+    return [WHOLE, *(View(number, is_mirrored) for number in crops)]

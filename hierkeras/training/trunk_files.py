@@ -85,6 +85,12 @@ def _published(network: ModelConfig) -> keras.Model:
             "--backbone=FILE.keras, or --backbone_weights=imagenet or FILE. "
             f"Received: backbone={network.backbone}, backbone_weights=none"
         )
+    if network.input_range not in (None, "inside"):
+        raise UsageError(
+            "input_range is of the network of a file: published ones have "
+            "their preprocessing inside. Received: "
+            f"input_range={network.input_range}, backbone={network.backbone}"
+        )
     size = network.image_size or trunks.DEFAULT_IMAGE_SIZE
     sized = msgspec.structs.replace(network, image_size=size)
     trunk = surgery.feature_extractor(registry.build_model(sized, 1))

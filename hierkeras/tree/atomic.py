@@ -107,6 +107,17 @@ def remove_folder(path: epath.Path) -> None:
             raise
 
 
+def whole(folder: epath.Path) -> list[epath.Path]:
+    """The folders in `folder` that have appeared; none if there is none."""
+    if not folder.exists():
+        return []
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.is_dir() and not path.name.startswith(TEMPORARY_PREFIX)
+    ]
+
+
 def remove_debris(folder: epath.Path) -> int:
     """Removes what killed writers left in `folder`; returns how much."""
     if not folder.exists():

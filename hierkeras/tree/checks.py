@@ -182,13 +182,7 @@ def check_debris(store: Store, holder: str) -> list[Finding]:
         return []  # It may be what that process is about to finish.
     debris = [
         path
-        for folder in (
-            store.root,
-            store.models,
-            store.generations,
-            store.checkpoints,
-            store.serving,
-        )
+        for folder in store.written_folders()
         if folder.exists()
         for path in sorted(folder.iterdir())
         if path.name.startswith(atomic.TEMPORARY_PREFIX)

@@ -223,6 +223,26 @@ class Store:
         """Where a trunk itself is."""
         return self.features(trunk) / "trunk"
 
+    def trunks(self) -> list[epath.Path]:
+        """Where there are features, a folder a trunk."""
+        return atomic.whole(self.root / "features")
+
+    def views(self, trunk: str) -> list[epath.Path]:
+        """Where features of a trunk are, a folder a view of an image."""
+        own = self.trunk(trunk)
+        return [p for p in atomic.whole(self.features(trunk)) if p != own]
+
+    def written_folders(self) -> Iterator[epath.Path]:
+        """Where things appear whole, beside the debris of killed writers."""
+        yield self.root
+        yield self.models
+        yield self.generations
+        yield self.checkpoints
+        yield self.serving
+        for trunk in self.trunks():
+            yield trunk
+            yield from self.views(trunk.name)
+
     def checkpoint(self, job: str) -> epath.Path:
         """Where an unfinished job notes how far it is."""
         return self.checkpoints / f"{job}.checkpoint"
@@ -276,13 +296,7 @@ class Store:
                 self._holder.write_text(
                     f"process {os.getpid()} on {socket.gethostname()}"
                 )
-            for folder in (
-                self.root,
-                self.models,
-                self.generations,
-                self.checkpoints,
-                self.serving,
-            ):
+            for folder in self.written_folders():
                 atomic.remove_debris(folder)
             self._remove_stale_checkpoints()
             yield

@@ -7,7 +7,9 @@ changes. A field that nothing uses any more changes nothing.
 import asyncio
 import dataclasses
 import functools
+import tempfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,8 +26,10 @@ from hierkeras.growth.incremental import grow_tree
 from hierkeras.growth.specs import Specs
 from hierkeras.recipe import fields, presets
 from hierkeras.recipe.compose import compose
+from hierkeras.training.spec import Solved
 from hierkeras.tree.nodes import Branch, Leaf, Tree
 from hierkeras.tree.routing import route
+from tests import builders, small_trunks
 
 CLASSES = tuple("abcdefghijkl")
 
@@ -113,6 +117,37 @@ def of_few_images(recipe):
 
     specs = Specs(recipe, catalogue_of("ab", 8), has_exemplars=True)
     return run_job._class_counts(specs.scratch("ab"), np.array([0, 0, 1]))
+
+
+def opened_trunk(recipe):
+    """The id of what becomes of a network that is given as a file."""
+    from hierkeras.training import trunk_files
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = small_trunks.write(Path(folder) / "network.keras")
+        given = fields.changed(recipe, {"backbone": str(file)})
+        return trunk_files.opened(given)[0].network.backbone
+
+
+@functools.cache
+def solved(recipe):
+    """The head of two digits above a small trunk, and what was chosen."""
+    from hierkeras.training import solving, trunk_files
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = small_trunks.write(Path(folder) / "network.keras", size=8)
+        recipe, trunk = trunk_files.opened(
+            fields.changed(recipe, {"backbone": str(file)})
+        )
+        context = builders.open_context(Path(folder) / "workdir")
+        trunk_files.keep(context.store, trunk, recipe.network)
+        spec = Specs(recipe, context.catalogue).scratch("01")
+        found = solving.solve(spec, Solved(None), context)
+        return found.solution.head.kernel.tolist(), found.choice.shrinkage
+
+
+def start(recipe):
+    return Specs(recipe, catalogue_of("ab", 8)).scratch("ab").start
 
 
 # What fields of growth decide: a tree that grows twice ---------------------
@@ -275,6 +310,7 @@ ADAPTIVE = {
     "batch_size": 8,
 }
 TREE = {"increments": "clone", "leaves": "after", "max_epochs": 10}
+SOLVED = {"heads": "solved", "image_size": 8}
 EXACT = {"increments": "compete", "leaves": "after", "compete_by": "evidence"}
 
 # Field -> (value, what else has to be so, what it decides).
@@ -286,6 +322,11 @@ FIELDS = {
     "width_multiplier": ("2", {}, network),
     "backbone_weights": ("missing.h5", {}, network),
     "dropout": ("0.9", {}, network),
+    "input_range": ("unit", {}, opened_trunk),
+    "feature_depths": ("1", {}, opened_trunk),
+    "heads": ("solved", {}, start),
+    "crops": ("1", SOLVED, solved),
+    "shrinkage": ("0.9", SOLVED, solved),
     "max_epochs": ("3", COSINE, trained),
     "batch_size": ("5", COSINE, trained),
     "initial_learning_rate": ("0.02", COSINE, trained),

@@ -10,6 +10,10 @@ from hierkeras.recipe.resolve import Facts, resolve
 FACTS = Facts(num_images=27_000, num_classes=60, is_photos=True, side=256)
 
 
+TRUNK = {"backbone": "trunk:0123456789abcdef"}
+SOLVED = TRUNK | {"heads": "solved", "leaves": "after"}
+
+
 def recipe_of(preset="photos", **changes):
     changed = fields.changed(presets.preset(preset), changes)
     return resolve(changed, FACTS)[0]
@@ -17,14 +21,18 @@ def recipe_of(preset="photos", **changes):
 
 @pytest.mark.parametrize("name", presets.NAMES)
 def test_every_preset_fits_and_says_what_it_is(name):
-    check(recipe_of(name))
+    # A network that is a trunk is one of a file, or published, by then.
+    given = {"backbone": "trunk:0123456789abcdef", "backbone_weights": "none"}
+    check(recipe_of(name, **given if name == "pretrained" else {}))
     about = presets.about(name)
     assert about.splitlines()[0].endswith((".", ";"))
     assert "rror" in about or "Cost" in about
 
 
 def test_an_unknown_preset_is_answered_with_the_valid_ones():
-    with pytest.raises(UsageError, match="photos, stream, exemplars, digits"):
+    with pytest.raises(
+        UsageError, match="photos, pretrained, stream, exemplars"
+    ):
         presets.preset("phots")
 
 
@@ -42,6 +50,15 @@ def test_an_unknown_preset_is_answered_with_the_valid_ones():
         ({"memory_per_class": 5}, "--recipe=exemplars"),
         ({"backbone": "small_cn"}, "small_cnn"),
         ({"width_multiplier": 2.0, "backbone": "resnet50_v2"}, "one width"),
+        ({"heads": "solved"}, "--backbone=FILE.keras. Received: backbone="),
+        (SOLVED | {"augment": "shift"}, "augment=none or augment=mirror"),
+        (SOLVED | {"leaves": "together"}, "heads=solved and leaves=together"),
+        (SOLVED | {"memory_per_class": 5}, "give memory_per_class=0"),
+        (SOLVED | {"width_multiplier": 2.0}, "as it was saved"),
+        ({"crops": 2}, "give heads=solved, or crops=0"),
+        ({"shrinkage": 0.0}, "give heads=solved, or shrinkage=unset"),
+        ({"feature_depths": 1}, "--backbone=FILE.keras, or feature_depths=0"),
+        ({"input_range": "unit"}, "--backbone=FILE.keras, or input_range=uns"),
     ],
 )
 def test_what_would_be_ignored_or_is_impossible_is_refused(changes, said):
@@ -58,6 +75,10 @@ def test_what_would_be_ignored_or_is_impossible_is_refused(changes, said):
         # Nothing is cloned: what is said of leaves does not matter.
         {"increments": "flat", "leaf_shrink": 0.5, "memory_per_class": 5},
         {"increments": "flat", "leaves": "beside", "num_superclasses": 1},
+        SOLVED | {"crops": 2, "shrinkage": 0.5, "feature_depths": 2},
+        SOLVED | {"increments": "flat", "leaves": "together"},
+        # A trunk that is trained on, as its file wants it.
+        TRUNK | {"feature_depths": 2, "input_range": "unit"},
     ],
 )
 def test_what_fits_is_taken(changes):

@@ -64,6 +64,18 @@ def test_only_photos_are_moved_and_mirrored():
     assert resolved(is_photos=False)[0].training.augment == "none"
 
 
+def test_features_that_are_computed_once_are_not_of_moved_images():
+    assert resolved(heads="solved")[0].training.augment == "mirror"
+    told = Mirrored("left", "right", closer=9, looked_at=9)
+    recipe = fields.changed(
+        presets.preset("photos"), OPEN | {"heads": "solved"}
+    )
+    recipe, _ = resolve(recipe, Facts(60, 2, True, 64, lambda: told))
+    assert recipe.training.augment == "none"
+    recipe, _ = resolved(heads="solved", is_photos=False)
+    assert recipe.training.augment == "none"
+
+
 def test_where_classes_are_mirror_images_none_is_mirrored():
     about = Facts(
         60,

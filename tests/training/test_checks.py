@@ -184,7 +184,7 @@ def checkpoint(open_context, make_spec, tmp_path_factory):
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(run_job, "measure", fail)
+        monkeypatch.setattr(run_job, "measured", fail)
         with pytest.raises(KeyboardInterrupt):
             run_job.run_job(spec, "root first", context)
     return context.store, context.store.checkpoint(spec.job)

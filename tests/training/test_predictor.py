@@ -3,9 +3,12 @@
 import keras
 import numpy as np
 import pytest
+from scipy import special
 
 from hierkeras.training import results
 from hierkeras.training.predictor import Predictor
+from hierkeras.training.run_job import run_job
+from tests.training import solved
 
 
 @pytest.fixture
@@ -61,3 +64,22 @@ def test_no_image_runs_nothing(counted):
     found = predictor.probabilities(job, np.array([], np.int64))
 
     assert found.shape == (0, 4) and ran == []
+
+
+def test_a_solved_head_answers_by_features_or_as_it_is_served(tmp_path):
+    ground = solved.ground(tmp_path)
+    job = run_job(ground.spec("01"), "root first", ground.context).job
+    indices, _ = ground.context.samples("validation", "01")
+    by_features = Predictor(ground.context)
+    as_served = by_features.through_networks()
+    logits = by_features.model(job).predict(
+        ground.context.images.evaluation_batches(indices, 64), verbose=0
+    )
+
+    found = as_served.probabilities(job, indices)
+
+    np.testing.assert_allclose(found, special.softmax(logits, 1), atol=1e-6)
+    rounded = by_features.probabilities(job, indices)
+    np.testing.assert_allclose(found, rounded, atol=5e-3)
+    assert (found != rounded).any()
+    assert as_served.model(job) is by_features.model(job)
