@@ -18,7 +18,7 @@ from hierkeras.features.embedding import keys_of
 from hierkeras.features.heads import Head
 from hierkeras.features.statistics import Statistics, summed
 from hierkeras.features.views import WHOLE, View
-from hierkeras.training import solutions
+from hierkeras.training import results, solutions
 from hierkeras.training.context import Context
 from hierkeras.training.solutions import Solution
 from hierkeras.training.spec import JobSpec, Solved
@@ -107,9 +107,13 @@ class _Images:
 
     def known_sums(self, start: Solved) -> Statistics | None:
         """The parent's, if its classes have the images that they had."""
-        if start.parent is None:
+        store = self._context.store
+        # An imported head has none: it was not solved from images.
+        if start.parent is None or (
+            results.read(store, start.parent).spec.is_imported
+        ):
             return None
-        parent = solutions.read(self._context.store, start.parent)
+        parent = solutions.read(store, start.parent)
         if not set(self._spec.classes).issuperset(parent.fingerprints):
             return None
         now = self.fingerprints(tuple(parent.fingerprints))
