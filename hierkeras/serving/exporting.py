@@ -141,8 +141,14 @@ def _fill(
     pixels = dataclasses.replace(
         context.config.pixels, max_pixels=config.serving.max_pixels
     )
+    # What is served has no rounded features: it would not be compared alike.
     images = sample.draw(
-        tree, how, context, predictor, config.sample_size, pixels
+        tree,
+        how,
+        context,
+        predictor.running_networks(),
+        config.sample_size,
+        pixels,
     )
     signatures.save(
         os.fspath(folder),

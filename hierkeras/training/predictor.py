@@ -22,11 +22,19 @@ class Predictor:
     Args:
         context: The work directory and the images.
         batch_size: Images in a batch.
+        takes_features: Whether a solved head is given the features that the
+            work directory keeps, which are rounded to float16.
     """
 
-    def __init__(self, context: Context, batch_size: int = 256) -> None:
+    def __init__(
+        self,
+        context: Context,
+        batch_size: int = 256,
+        takes_features: bool = True,
+    ) -> None:
         self._context = context
         self._batch_size = batch_size
+        self._takes_features = takes_features
         self._rows: dict[str, np.ndarray] = {}
         self._values: dict[str, np.ndarray] = {}
         self._model = functools.cache(self._load)
@@ -81,6 +89,12 @@ class Predictor:
         features = self._below_logits(job).predict(batches, verbose=0)
         return features.astype(np.float32)
 
+    def running_networks(self) -> Predictor:
+        """One with the same models, which runs every network as a whole."""
+        other = Predictor(self._context, self._batch_size, takes_features=False)
+        other._model = self._model
+        return other
+
     def model(self, job: str) -> keras.Model:
         """The model of a job, loaded once."""
         return self._model(job)
@@ -98,7 +112,7 @@ class Predictor:
         spec = results.read(store, job).spec
         if not indices.size:
             return np.zeros((0, len(spec.classes)), np.float32)
-        if isinstance(spec.start, Solved):
+        if isinstance(spec.start, Solved) and self._takes_features:
             head = solutions.read_head(store, job)
             logits = solving.logits(head, indices, spec, self._context)
         else:
