@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -110,7 +111,7 @@ def read(store: Store, job: str) -> Solution:
     return Solution(read_head(store, job), statistics, fingerprints)
 
 
-def _write_arrays(path: epath.Path, **arrays: np.ndarray) -> None:
+def _write_arrays(path: epath.Path, **arrays: Any) -> None:
     with path.open("wb") as file:
         np.savez(file, **arrays)
 
