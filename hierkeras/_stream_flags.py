@@ -12,7 +12,7 @@ from absl import flags
 from hierkeras import _columns_flags, _common_flags, _workdir_flag
 from hierkeras._errors import UsageError, UserError
 from hierkeras._float_flag import define_float
-from hierkeras.data import places, streams
+from hierkeras.data import nothing, places, streams
 from hierkeras.data.files import left_out
 from hierkeras.data.source import DataConfig, Source
 from hierkeras.data.splits import check_enough
@@ -67,11 +67,14 @@ MAX_BAD_IMAGES = flags.DEFINE_integer(
 )
 
 
-def data_config(remembered: Remembered | None) -> DataConfig:
+def data_config(
+    remembered: Remembered | None, imported: tuple[str, ...] = ()
+) -> DataConfig:
     """The data set that the flags ask for, or the work directory remembers.
 
     Args:
         remembered: What the work directory remembers; None in a new one.
+        imported: Classes of a model that is imported, which needs no images.
 
     Raises:
         UsageError: If there is none.
@@ -79,6 +82,10 @@ def data_config(remembered: Remembered | None) -> DataConfig:
     """
     dataset = _common_flags.DATASET.value
     before = remembered.data if remembered else None
+    if before is not None and before.dataset == nothing.KIND and dataset:
+        before = None  # there were no images to remember anything of
+    if dataset in (None, nothing.KIND) and before is None and imported:
+        return DataConfig(nothing.KIND, class_list=imported)
     if dataset is None and before is None:
         raise UsageError(
             "--dataset is not given; give digits, folder:PATH, csv:FILE, "
@@ -126,7 +133,10 @@ def _class_list() -> tuple[str, ...] | None:
 
 
 def pending_batches(
-    source: Source, latest: Generation | None, recipe: Recipe
+    source: Source,
+    latest: Generation | None,
+    recipe: Recipe,
+    imported: tuple[str, ...] = (),
 ) -> list[tuple[str, ...]]:
     """The batches to take in; what is wrong with them is found here.
 
@@ -134,6 +144,8 @@ def pending_batches(
         source: The data set.
         latest: The tree that grows; None if there is none yet.
         recipe: How it grows.
+        imported: The classes that an imported model knows, where there is no
+            tree yet.
 
     Raises:
         UsageError: If the batches make no sense.
@@ -146,11 +158,11 @@ def pending_batches(
             "--class_batches takes whole numbers, e.g. 30,30. Received: "
             + ",".join(_CLASS_BATCHES.value)
         ) from None
-    known = latest.tree.classes if latest else ()
+    known = latest.tree.classes if latest else imported
     batches = streams.pending_batches(
         source.catalogue.class_names, sizes, _CLASS_SEED.value, known
     )
-    if latest is None and batches and len(batches[0]) == 1:
+    if not known and batches and len(batches[0]) == 1:
         raise UserError(
             f"the first step would learn one class, {batches[0][0]!r}, and one "
             "class is nothing to tell apart: the data set, or --class_batches, "
@@ -163,7 +175,7 @@ def pending_batches(
         )
     growth = recipe.growth
     # The first step makes a single leaf, which nothing divides.
-    dividing = batches if latest else batches[1:]
+    dividing = batches if known else batches[1:]
     if dividing and growth.increments != "flat":
         total = len(known) + sum(len(batch) for batch in batches)
         least = 2 * max(2, growth.num_superclasses)
@@ -174,7 +186,7 @@ def pending_batches(
                 "classes; ask for fewer superclasses, or --growth=flat"
             )
     _tell_rest(source, batches, known)
-    return batches
+    return batches if latest or not imported else [imported, *batches]
 
 
 def _tell_rest(

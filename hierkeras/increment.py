@@ -17,6 +17,7 @@ from absl import flags
 from hierkeras import (
     _common_flags,
     _export_flags,
+    _import_flags,
     _increment_report,
     _machine_flags,
     _main,
@@ -26,15 +27,15 @@ from hierkeras import (
     _workdir_flag,
 )
 from hierkeras._errors import UserError
-from hierkeras.data import registry, told
+from hierkeras.data import nothing, registry, told
 from hierkeras.data.splits import check_enough
 from hierkeras.growth import changes, relearn, steps, summary
 from hierkeras.models.registry import ModelConfig
-from hierkeras.recipe import compose, fields, remembered, resolve
+from hierkeras.recipe import compose, fields, presets, remembered, resolve
 from hierkeras.recipe.compose import Composed
 from hierkeras.recipe.remembered import Remembered
 from hierkeras.serving.checks import publication
-from hierkeras.training import results, startup, trunk_files
+from hierkeras.training import importing, results, startup, trunk_files
 from hierkeras.training.context import Context, ContextConfig
 from hierkeras.tree.generation import Generation
 from hierkeras.tree.store import Store
@@ -81,6 +82,7 @@ class _Run:
         changed: What changed since the tree was trained.
         batches: The new classes of each step.
         trunk: A pretrained network that was given; None: there was none.
+        imported: The classifier that was on top of it, if that is imported.
     """
 
     store: Store
@@ -91,6 +93,7 @@ class _Run:
     changed: changes.Changes
     batches: list[tuple[str, ...]]
     trunk: keras.Model | None = None
+    imported: importing.Classifier | None = None
 
     @property
     def relearns(self) -> bool:
@@ -178,24 +181,35 @@ def _open(
 ) -> _Run:
     """Finds out what is pending; trains nothing and needs no TensorFlow."""
     before = remembered.read(latest) if latest else None
-    data = _stream_flags.data_config(before)
+    imports = _import_flags.is_given()
+    names = _import_flags.class_names() if imports else ()
+    asked = _import_flags.asked(asked) if imports else asked
+    data = _stream_flags.data_config(before, names)
     if data.dataset.startswith("tfds:"):
         startup.start_tensorflow()  # which such a data set needs at once
     source = registry.open_source(data, store.contents())
     composed = compose.compose(
         asked, before, _default_preset(data.dataset, asked)
     )
-    trunk = None
+    if before is not None and before.kind == nothing.KIND != source.kind:
+        composed = _with_photos(composed, before)
+    trunk, imported = None, None
     if trunk_files.is_named(composed.recipe):
         startup.start_tensorflow()
-        recipe, trunk = trunk_files.opened(composed.recipe)
-        composed = dataclasses.replace(composed, recipe=recipe)
+        opened = trunk_files.opened(composed.recipe)
+        composed = dataclasses.replace(composed, recipe=opened.recipe)
+        trunk = opened.trunk
+        imported = importing.classifier(names, opened.head) if imports else None
     composed = composed.resolved(resolve.facts(source))
     recorded = Remembered(data, source.kind, composed.recipe, composed.preset)
     image_size = composed.recipe.network.image_size
     if latest is not None:
         remembered.check_same(latest, recorded, source, str(store.root))
         results.check_jobs(store, latest, image_size)
+        if imported is not None:
+            importing.check_there(store, imported, composed.recipe.network)
+    elif imported is not None and source.kind != nothing.KIND:
+        remembered.check_photos(names, source)
     context = Context(
         ContextConfig(
             workdir=str(store.root),
@@ -214,9 +228,25 @@ def _open(
         recorded,
         context,
         changes.find_changes(latest, context) if latest else changes.Changes(),
-        _stream_flags.pending_batches(source, latest, composed.recipe),
+        _stream_flags.pending_batches(source, latest, composed.recipe, names),
         trunk,
+        imported,
     )
+
+
+def _with_photos(composed: Composed, before: Remembered) -> Composed:
+    """A recipe whose first photos arrive: they decide what was left to them."""
+    recipe = resolve.reopened(
+        composed.recipe,
+        presets.preset(composed.preset),
+        resolve.facts(registry.open_source(before.data)),
+    )
+    given = {
+        name: fields.value(composed.recipe, name)
+        for name, source in composed.sources.items()
+        if source == "given"
+    }
+    return dataclasses.replace(composed, recipe=fields.changed(recipe, given))
 
 
 def _pending(run: _Run) -> _increment_report.Pending:
@@ -265,12 +295,24 @@ def _tell_idle(run: _Run, exports: bool) -> None:
         print(line, file=sys.stderr)
 
 
-def _how(composed: Composed) -> list[str]:
+def _how(run: _Run) -> list[str]:
     """How images are learnt, as far as the command does not say it itself."""
+    composed = run.composed
+    if run.context.source.kind == nothing.KIND:
+        return []
     source = composed.sources["augment"]
     if composed.chosen or source == "given":
         return [composed.chosen] if composed.chosen else []
     return [f"augment={composed.recipe.training.augment} ({source})"]
+
+
+def _imported_lines(run: _Run) -> list[str]:
+    if run.imported is None or run.latest is not None:
+        return []
+    return [
+        f"imported: {len(run.imported.classes):,} classes; features are the "
+        "model's own (feature_depths=0), so that its head fits them"
+    ]
 
 
 def _grow_and_export(run: _Run, report: _increment_report.Report) -> None:
@@ -306,7 +348,8 @@ def _grow(run: _Run, predictor: Predictor) -> list[Generation]:
         executor,
         predictor,
         _stream_flags.MAX_BAD_IMAGES.value,
-        (*told.lines(source), *_how(run.composed)),
+        (*told.lines(source), *_how(run), *_imported_lines(run)),
+        run.imported,
     )
     done = []
     try:

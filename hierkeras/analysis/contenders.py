@@ -25,7 +25,7 @@ class Contender:
 
     Args:
         increment: `flat` or `clone`.
-        training: `from-scratch` or `incremental`.
+        training: `from-scratch`, `incremental` or `imported`.
         routing: `hard`, `soft` or `fused`; None for a single model.
         top1_error: On the evaluated split, in [0, 1].
         images_swept: Training images of the step, summed over its models.
@@ -137,6 +137,8 @@ def contenders(
     if flat is None or clone is None:
         first = any(d.growth == "first" for d in step.decisions)
         training = "from-scratch" if first else "incremental"
+        if results.read(store, generation.tree.root.job).spec.is_imported:
+            training = "imported"
         return (*found, *rows(generation.tree, "flat", training))
     found += rows(flat, "flat", "incremental")
     return (*found, *rows(clone, "clone", "incremental"))

@@ -128,7 +128,8 @@ def evaluate(
     if not indices.size:
         raise UserError(
             f"the {split} split of {context.source.name} has no image of the "
-            "tree's classes; give the data set that the tree was grown from"
+            "tree's classes; give the data set that the tree was grown from, "
+            "or photos of them"
         )
     labels = context.catalogue.labels_among(indices, tree.classes)
     answers = answer(tree, indices, labels, predictor, routing)

@@ -45,16 +45,17 @@ def write(
         + f"{d.growth} ({d.reason})"
         for d in step.decisions
     )
-    picture = tf.io.decode_png(
-        confusion(context, generation, predictor, routing), channels=3
-    )
+    has_images = step.error_after is not None
     run = context.store.tensorboard / f"step-{generation.number:06d}"
     with (
         contextlib.closing(RunWriter(run)) as writer,
         writer.as_default(step=generation.number),
     ):
         tf.summary.text("decision", lines)
-        tf.summary.image("confusion", picture[None])
+        if has_images:
+            png = confusion(context, generation, predictor, routing)
+            picture = tf.io.decode_png(png, channels=3)
+            tf.summary.image("confusion", picture[None])
         for name, error in errors.items():
             if error is not None:
                 tf.summary.scalar(name, error)

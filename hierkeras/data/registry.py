@@ -21,7 +21,10 @@ OPENERS: Final[Mapping[str, tuple[str, str]]] = {
     "csv": ("hierkeras.data.csv_file:open_csv", ":FILE"),
     "tfds": ("hierkeras.data.tfds_source:open_tfds", ":NAME[@DIR]"),
     "npz": ("hierkeras.data.npz:open_npz", ":FILE"),
+    "none": ("hierkeras.data.nothing:open_nothing", ""),
 }
+# Nobody has to give it.
+_UNTOLD = "none"
 
 
 def open_source(config: DataConfig, kept: bytes = b"") -> Source:
@@ -43,7 +46,11 @@ def open_source(config: DataConfig, kept: bytes = b"") -> Source:
     """
     kind, colon, place = config.dataset.partition(":")
     if kind not in OPENERS or bool(OPENERS[kind][1]) != bool(colon and place):
-        valid = ", ".join(kind + rest for kind, (_, rest) in OPENERS.items())
+        valid = ", ".join(
+            kind + rest
+            for kind, (_, rest) in OPENERS.items()
+            if kind != _UNTOLD
+        )
         raise UsageError(
             f"Unknown data set {config.dataset!r}; valid are {valid}."
         )

@@ -91,6 +91,13 @@ class Assessor:
         """Top-1 error in [0, 1]; the arguments are those of `is_right`."""
         return float((~self.is_right(tree, classes)).mean())
 
+    def known_error(
+        self, tree: nodes.Tree, classes: Sequence[str]
+    ) -> float | None:
+        """As `error`; None where the classes have no validation image."""
+        indices, _ = self.samples(classes)
+        return self.error(tree, classes) if indices.size else None
+
     def flops(self, tree: nodes.Tree) -> float:
         """Operations that an image takes, a multiply-add being 2.
 

@@ -64,6 +64,12 @@ async def extend_leaf(
             decision,
             reason=f"{decision.reason}; it shares its branch's trunk no more",
         )
+    if grower.specs.solves and grower.is_imported(leaf.job):
+        decision = msgspec.structs.replace(
+            decision,
+            reason=f"{decision.reason}; a head that is solved from photos of "
+            "all its classes takes the place of the imported one",
+        )
     return node, decision
 
 

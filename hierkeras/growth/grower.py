@@ -49,6 +49,14 @@ class Grower:
         await self.jobs.run(spec, f"{name} {part}")
         return Leaf(name, spec.classes, spec.job)
 
+    def is_imported(self, job: JobId) -> bool:
+        """Whether a finished model is somebody else's.
+
+        Raises:
+            UserError: If the job is damaged.
+        """
+        return self.jobs.spec(job).is_imported
+
     def own_layers(self, job: JobId) -> int:
         """How many layers a finished model has of its own; 0: all of them.
 

@@ -10,8 +10,9 @@ import numpy as np
 from hierkeras.growth.extend_leaf import extend_leaf
 from hierkeras.growth.grower import Grower
 from hierkeras.growth.preview import confusion_rates
+from hierkeras.training.importing import Classifier
 from hierkeras.tree.generation import Decision
-from hierkeras.tree.nodes import Branch, BranchModel, Tree
+from hierkeras.tree.nodes import Branch, BranchModel, Leaf, Tree
 from hierkeras.tree.routing import Routing, route
 
 
@@ -65,6 +66,33 @@ async def first_tree(
         reason="there was no tree",
         flat=leaf,
         flat_error=grower.assessor.error(tree, new_classes),
+    )
+    return tree, (decision,)
+
+
+def imported_tree(
+    classifier: Classifier, grower: Grower
+) -> tuple[Tree, tuple[Decision, ...]]:
+    """A tree of a single leaf that somebody else trained (section 4.1).
+
+    Its answers are not calibrated either: it is what it was.
+
+    Args:
+        classifier: What they trained; its trunk is in the work directory.
+        grower: What growing needs.
+    """
+    result = grower.jobs.take_over(
+        classifier, grower.recipe.network, "root imported"
+    )
+    leaf = Leaf("root", classifier.classes, result.job)
+    tree = Tree(leaf)
+    decision = Decision(
+        node="root",
+        received=classifier.classes,
+        growth="first",
+        reason="it was imported as it is",
+        flat=leaf,
+        flat_error=grower.assessor.known_error(tree, classifier.classes),
     )
     return tree, (decision,)
 

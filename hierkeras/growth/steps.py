@@ -25,14 +25,15 @@ from hierkeras.growth.changes import (
 )
 from hierkeras.growth.duplicates import find_duplicates
 from hierkeras.growth.grower import grower
-from hierkeras.growth.incremental import grow_tree
+from hierkeras.growth.incremental import grow_tree, imported_tree
 from hierkeras.growth.relearn import is_pending, relearn
 from hierkeras.growth.specs import Specs
 from hierkeras.recipe.recipe import Recipe
 from hierkeras.recipe.remembered import Remembered, to_settings
-from hierkeras.training import interruption
+from hierkeras.training import interruption, results
 from hierkeras.training.context import Context
 from hierkeras.training.executors import Executor
+from hierkeras.training.importing import Classifier
 from hierkeras.training.jobs import Jobs
 from hierkeras.tree.generation import (
     Duplicates,
@@ -59,6 +60,8 @@ class Workshop:
         predictor: Runs models of the work directory.
         max_bad_images: Most unreadable images of a step's new classes.
         opening: What is said before the first step trains.
+        imported: What a work directory without a tree begins with; None: it
+            learns its first classes.
     """
 
     context: Context
@@ -67,6 +70,7 @@ class Workshop:
     predictor: Predictor
     max_bad_images: int = 100
     opening: tuple[str, ...] = ()
+    imported: Classifier | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -84,6 +88,7 @@ class _Arrived:
         changes: What changed since the tree was trained.
         context: The images, less those that are left out.
         duplicates: Images that are there twice.
+        imported: What the step takes over; None: it learns.
     """
 
     latest: Generation | None
@@ -91,6 +96,7 @@ class _Arrived:
     changes: Changes
     context: Context
     duplicates: tuple[Duplicates, ...]
+    imported: Classifier | None = None
 
     @property
     def tree(self) -> Tree | None:
@@ -148,7 +154,11 @@ def _arrived(new_classes: tuple[str, ...], workshop: Workshop) -> _Arrived:
     latest = workshop.context.store.latest()
     context = workshop.context.left_by(latest.step if latest else None)
     known = latest.tree.classes if latest else ()
-    fresh = (*new_classes, *_changes(latest, context).class_names)
+    fresh = (
+        *new_classes,
+        *_changes(latest, context).class_names,
+        *_never_seen(latest, context),
+    )
     context = without_unreadable(
         context,
         fresh,
@@ -164,7 +174,18 @@ def _arrived(new_classes: tuple[str, ...], workshop: Workshop) -> _Arrived:
         _changes(latest, context),  # less what cannot be read
         context,
         _duplicates(context, fresh, known),
+        workshop.imported if latest is None else None,
     )
+
+
+def _never_seen(latest: Generation | None, context: Context) -> list[str]:
+    """Known classes of which no step has looked at an image: imported ones."""
+    return [
+        name
+        for leaf in (latest.tree.leaves if latest else ())
+        if results.read(context.store, leaf.job).spec.is_imported
+        for name in leaf.classes
+    ]
 
 
 def without_unreadable(
@@ -254,14 +275,18 @@ async def _step(arrived: _Arrived, workshop: Workshop) -> tuple[Tree, Step]:
         workshop.executor,
         workshop.predictor,
     )
-    growing = (
-        relearn(tree, arrived.changes, grows)
-        if tree is not None and not arrived.new_classes
-        else grow_tree(tree, arrived.new_classes, grows)
-    )
-    (grown, decisions), scratch = await asyncio.gather(
-        growing, _scratch_baseline(arrived, workshop)
-    )
+    if arrived.imported is not None:
+        grown, decisions = imported_tree(arrived.imported, grows)
+        scratch = None
+    else:
+        growing = (
+            relearn(tree, arrived.changes, grows)
+            if tree is not None and not arrived.new_classes
+            else grow_tree(tree, arrived.new_classes, grows)
+        )
+        (grown, decisions), scratch = await asyncio.gather(
+            growing, _scratch_baseline(arrived, workshop)
+        )
     assessor = grows.assessor
     return grown, Step(
         new_classes=arrived.new_classes,
@@ -271,7 +296,7 @@ async def _step(arrived: _Arrived, workshop: Workshop) -> tuple[Tree, Step]:
         unreadable_images=dict(arrived.context.config.unreadable),
         old_error_before=assessor.error(tree, known) if tree else None,
         old_error_after=assessor.error(grown, known) if tree else None,
-        error_after=assessor.error(grown, grown.classes),
+        error_after=assessor.known_error(grown, grown.classes),
         seconds=0.0,
         duplicates=arrived.duplicates,
         left_out=tuple(
@@ -299,9 +324,11 @@ def _generation(
 ) -> Generation:
     """The generation of a step, with the exemplars that it chooses."""
     latest, context = arrived.latest, arrived.context
+    # An imported model learnt from none of the images: all are left to use.
+    trained = () if arrived.imported else new_leaves(tree, arrived.tree)
     left = context.keeping(
         memory.choose_exemplars(
-            new_leaves(tree, arrived.tree),
+            trained,
             workshop.recipe.growth.memory_per_class,
             context,
             workshop.predictor,
@@ -314,7 +341,9 @@ def _generation(
         tree=tree,
         step=msgspec.structs.replace(
             step,
-            learnt=learnt_from(tree, latest, left.catalogue),
+            learnt=learnt_from(tree, latest, left.catalogue)
+            if trained
+            else dict(latest.step.learnt if latest else {}),
             exemplars=dict(left.config.exemplars),
             remaining=memory.remaining_data(
                 tree, latest, context.catalogue, left

@@ -59,7 +59,7 @@ def step_lines(
     lines = [
         f"generation {generation.number}: "
         f"{counted(len(step.new_classes), 'new class', 'new classes')}, "
-        f"validation error {step.error_after:.1%}, "
+        f"{_error(step.error_after)}, "
         f"{numbers['images_swept']:,} images swept by "
         f"{counted(numbers['jobs'], 'job')} "
         f"({numbers['jobs_reused']} reused) in {step.seconds:.0f} s"
@@ -84,6 +84,13 @@ def step_lines(
     lines += [f"  {line}" for line in duplicate_lines(step.duplicates)]
     lines += [f"  {line}" for line in exemplar_lines(step)]
     return lines
+
+
+def _error(error: float | None) -> str:
+    """A validation error in words."""
+    if error is None:
+        return "no validation image that tells an error"
+    return f"validation error {error:.1%}"
 
 
 def exemplar_lines(step: Step) -> list[str]:

@@ -152,7 +152,8 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str,
         option(
             f"Network of every node: {', '.join(BACKBONES)}; or a file of a "
-            "Keras model (.keras, .h5), which every node then starts from.",
+            "Keras model (.keras, .h5), which every node then starts from. To "
+            "begin with its classes too: flags import_model, import_classes.",
             flag="backbone",
         ),
     ] = "small_cnn"

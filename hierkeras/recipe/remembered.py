@@ -7,12 +7,13 @@ overrides them, but for what may not change.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from hierkeras._errors import UsageError, UserError
-from hierkeras.data import names
+from hierkeras.data import names, nothing
 from hierkeras.data.source import DataConfig, Source
 from hierkeras.models.registry import ModelConfig
 from hierkeras.recipe import fields, resolve
@@ -102,10 +103,12 @@ def check_same(
         UserError: If they differ.
     """
     recorded = read(latest)
-    changes = [("dataset", recorded.kind, wanted.kind)]
-    for name in _FIXED_DATA:
-        before, now = getattr(recorded.data, name), getattr(wanted.data, name)
-        changes.append((name, before, now))
+    changes: list[tuple[str, Any, Any]] = []
+    if recorded.kind != nothing.KIND:  # else there was nothing to divide
+        changes.append(("dataset", recorded.kind, wanted.kind))
+        for name in _FIXED_DATA:
+            before = getattr(recorded.data, name)
+            changes.append((name, before, getattr(wanted.data, name)))
     for name in ModelConfig.__struct_fields__:
         if name != "backbone_weights":
             before = fields.value(recorded.recipe, name)
@@ -121,6 +124,30 @@ def check_same(
     check_classes(latest, source, workdir)
 
 
+def check_photos(classes: Sequence[str], source: Source) -> None:
+    """Checks that a data set has the classes that an imported model knows.
+
+    A class that is new can be told only from those that there are photos of.
+
+    Args:
+        classes: The model's.
+        source: The opened data set.
+
+    Raises:
+        UserError: If it lacks one.
+    """
+    there = frozenset(source.catalogue.class_names)
+    missing = [name for name in classes if name not in there]
+    if missing:
+        raise UserError(
+            f"data set {source.name} lacks {len(missing)} of the "
+            f"{len(classes)} classes that the imported model knows, "
+            f"{missing[0]!r} first, and new classes are learnt beside photos "
+            "of the old: add some of each, under the names of "
+            "--import_classes"
+        )
+
+
 def check_classes(generation: Generation, source: Source, workdir: str) -> None:
     """Checks that a data set has every class that a tree knows.
 
@@ -133,6 +160,8 @@ def check_classes(generation: Generation, source: Source, workdir: str) -> None:
         UserError: If it lacks one; tells what it may be called now.
     """
     classes, present = generation.tree.classes, source.catalogue.class_names
+    if read(generation).kind == nothing.KIND:
+        check_photos(classes, source)
     there = frozenset(present)
     missing = [name for name in classes if name not in there]
     if not missing:

@@ -82,6 +82,27 @@ def resolve(recipe: Recipe, about: Facts) -> tuple[Recipe, str]:
     return fields.changed(recipe, chosen), _line(chosen, recipe, about)
 
 
+def reopened(recipe: Recipe, preset: Recipe, about: Facts) -> Recipe:
+    """Leaves to the data again what there were no data to decide by.
+
+    Args:
+        recipe: The recipe.
+        preset: The one that it came from.
+        about: What it was resolved by. What is otherwise than that makes it
+            was asked for, and stays.
+    """
+    resolved, _ = resolve(preset, about)
+    return fields.changed(
+        recipe,
+        {
+            name: fields.value(preset, name)
+            for name in open_in(preset)
+            if name != "image_size"
+            and fields.value(recipe, name) == fields.value(resolved, name)
+        },
+    )
+
+
 def open_in(recipe: Recipe) -> list[str]:
     """The fields that a recipe leaves to the data."""
     values = {name: fields.value(recipe, name) for name in _CHOICES}

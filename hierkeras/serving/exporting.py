@@ -10,6 +10,7 @@ import keras
 from etils import epath
 
 from hierkeras._errors import UserError
+from hierkeras.data import nothing
 from hierkeras.recipe.serving import Serving
 from hierkeras.serving.checks import (
     manifest,
@@ -63,6 +64,8 @@ class Exported:
         leaves_warmed_up: Those that run for the warm-up requests.
         verified: How its answers compared with the tree's.
         removed: Versions that were removed, the oldest that there were.
+        has_photos: Whether that was on images of its classes; of an imported
+            model there may be none.
     """
 
     version: int
@@ -72,6 +75,7 @@ class Exported:
     leaves_warmed_up: int
     verified: verification.Verified
     removed: tuple[int, ...] = ()
+    has_photos: bool = True
 
 
 def check_quality(generation: Generation, config: ExportConfig) -> None:
@@ -137,6 +141,7 @@ def _fill(
     pixels = dataclasses.replace(
         context.config.pixels, max_pixels=config.serving.max_pixels
     )
+    # What is served has no rounded features: it would not be compared alike.
     images = sample.draw(
         tree,
         how,
@@ -164,6 +169,7 @@ def _fill(
         num_leaves=len(tree.leaves),
         leaves_warmed_up=warmed_up,
         verified=verified,
+        has_photos=context.source.kind != nothing.KIND,
     )
 
 
@@ -181,9 +187,10 @@ def line(exported: Exported) -> str:
     """An export in words."""
     verified = exported.verified
     files = f", {verified.files} sent as files" if verified.files else ""
+    images = "validation images" if exported.has_photos else "images of noise"
     lines = [
         f"exported {exported.path} ({exported.num_bytes / 1e6:.1f} MB); "
-        f"answers as the tree does on {verified.images} validation images"
+        f"answers as the tree does on {verified.images} {images}"
         f"{files} (scores within {verified.score_difference:.1g}), also "
         "without Keras through TensorFlow's C API"
     ]

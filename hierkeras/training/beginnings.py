@@ -18,6 +18,7 @@ from hierkeras.training.spec import (
     Clone,
     CutOut,
     Flat,
+    Imported,
     JobSpec,
     Preview,
     Refined,
@@ -101,8 +102,10 @@ def begin(
             return _together(spec.start, spec.classes, maker)
         case CutOut(branch, leaf):
             return Begun(_cut_out(branch, leaf, spec, maker), trains="none")
-        case Solved():
-            raise ValueError("A head that is solved begins as nothing.")
+        case Solved() | Imported():
+            raise ValueError(
+                "A head that is solved, or imported, begins as nothing."
+            )
 
 
 @dataclasses.dataclass(frozen=True)

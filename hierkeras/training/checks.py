@@ -17,7 +17,7 @@ from etils import epath
 
 from hierkeras import _archives
 from hierkeras.training import results, solutions
-from hierkeras.training.spec import Solved, parents
+from hierkeras.training.spec import JobSpec, Solved, parents
 from hierkeras.tree import atomic, nodes, sums
 from hierkeras.tree.finding import Finding, command
 from hierkeras.tree.generation import Generation
@@ -94,14 +94,22 @@ def _read_job(folder: epath.Path) -> results.JobResult | str:
         needed: tuple[str, ...] = ()
         others = [f"{results.JOB_FILE} cannot be read ({error})"]
     else:
-        is_solved = isinstance(result.spec.start, Solved)
-        needed = solutions.FILES if is_solved else (results.MODEL_FILE,)
+        needed = _made(result.spec)
         others = [f"it is the folder of job {result.job}"]
         if result.job == folder.name:
             others = []
     listed = folder / results.SUMS_FILE
     wrong = sums.problems(folder, listed, (*_FILES, *needed)) or others
     return "; ".join(wrong) or result
+
+
+def _made(spec: JobSpec) -> tuple[str, ...]:
+    """The files that a job leaves beside those that each has."""
+    if spec.is_imported:
+        return (solutions.HEAD_FILE,)
+    if isinstance(spec.start, Solved):
+        return solutions.FILES
+    return (results.MODEL_FILE,)
 
 
 def check_jobs(
@@ -193,7 +201,7 @@ def _damaged(store: Store, job: str, why: str, users: list[int]) -> Finding:
         os.fspath(folder),
         f"job {job}, which {_used_by(users)}, is damaged: {why}",
         "restore it; or remove its folder, so that a step that needs it "
-        "trains it again",
+        "makes it again",
         (command("rm", "-r", folder),),
     )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from hierkeras.training import results
+from hierkeras.models.registry import ModelConfig
+from hierkeras.training import importing, results
 from hierkeras.training.context import Context
 from hierkeras.training.executors import Executor
+from hierkeras.training.importing import Classifier
 from hierkeras.training.results import JobResult
 from hierkeras.training.spec import JobSpec
 from hierkeras.tree.generation import JobUse
@@ -39,6 +41,24 @@ class Jobs:
         self._uses.setdefault(
             spec.job, JobUse(spec.job, label, result.images_swept, reused)
         )
+        return result
+
+    def take_over(
+        self, classifier: Classifier, network: ModelConfig, label: str
+    ) -> JobResult:
+        """Writes the result of a job that somebody else did.
+
+        Args:
+            classifier: What they trained.
+            network: Names the trunk below it.
+            label: What it is for.
+        """
+        job = classifier.spec(network).job
+        reused = self._context.store.has_job(job)
+        result = importing.write(
+            self._context.store, classifier, network, label
+        )
+        self._uses.setdefault(job, JobUse(job, label, 0, reused))
         return result
 
     def spec(self, job: JobId) -> JobSpec:

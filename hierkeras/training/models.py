@@ -8,13 +8,13 @@ from hierkeras.models import blocks, registry, surgery, trunks
 from hierkeras.models.registry import ModelConfig
 from hierkeras.training import results, solutions
 from hierkeras.training.context import Context
-from hierkeras.training.spec import Solved
+from hierkeras.training.spec import Imported, Solved
 
 
 def load(context: Context, job: str) -> keras.Model:
     """Loads the model of a finished job, not compiled.
 
-    Solved ones share the layers of their trunk.
+    Solved and imported ones share the layers of their trunk.
 
     Args:
         context: The work directory.
@@ -25,7 +25,7 @@ def load(context: Context, job: str) -> keras.Model:
     """
     store = context.store
     spec = results.read(store, job).spec
-    if not isinstance(spec.start, Solved):
+    if not isinstance(spec.start, Solved | Imported):
         return results.load_model(store, job)
     head = solutions.read_head(store, job)
     trunk = context.trunk(spec.network)

@@ -59,7 +59,8 @@ class JobResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Args:
         spec: What it was asked.
         label: What it was first run for.
-        measured: The model's errors.
+        measured: The model's errors; None of an imported one, which is what
+            it is whatever images there are.
         images_swept: Training images that went through it, counted again in
             every epoch, and for batch statistics.
         epochs: Epochs run.
@@ -71,7 +72,7 @@ class JobResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     spec: JobSpec
     label: str
-    measured: Measured
+    measured: Measured | None
     images_swept: int
     epochs: int
     seconds: float
@@ -82,6 +83,14 @@ class JobResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def job(self) -> str:
         """The job id."""
         return self.spec.job
+
+
+def versions() -> dict[str, str]:
+    """The versions of the libraries that run jobs."""
+    import keras  # not needed to read results
+    import tensorflow as tf
+
+    return {"tensorflow": tf.__version__, "keras": keras.__version__}
 
 
 def write(

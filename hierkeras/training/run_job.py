@@ -58,6 +58,11 @@ def run_job(spec: JobSpec, label: str, context: Context) -> results.JobResult:
     store = context.store
     if store.has_job(spec.job):
         return results.read(store, spec.job)
+    if spec.is_imported:
+        raise UserError(
+            f"job {spec.job} ({label}) is an imported model, which is gone: "
+            "restore it, or import the model into another --workdir"
+        )
     if context.catalogue.fingerprint(spec.classes) != spec.data:
         raise UserError(
             f"{label}: the data set {context.source.name} changed while the "
@@ -89,7 +94,7 @@ def _solve(
         images_swept=solved.images_swept,
         epochs=0,
         seconds=time.monotonic() - begun,
-        versions=_versions(),
+        versions=results.versions(),
     )
     history = [dataclasses.asdict(solved.choice)]
     with context.store.new_job(spec.job) as folder:
@@ -115,17 +120,13 @@ def _train_and_write(
         images_swept=fitted.images_swept,
         epochs=len(fitted.history),
         seconds=time.monotonic() - start,
-        versions=_versions(),
+        versions=results.versions(),
         rate_factor=fitted.rate_factor,
     )
     with context.store.new_job(spec.job) as folder:
         results.write_model(folder, begun.model, begun.leaf_weights())
         results.write(folder, result, fitted.history)
     return result
-
-
-def _versions() -> dict[str, str]:
-    return {"tensorflow": tf.__version__, "keras": keras.__version__}
 
 
 def measured(

@@ -4,6 +4,8 @@ models/<job id>/
   head.npz        kernel (f, c) and bias (c,), float32
   sums.npz        counts, means and scatter over the training images
   classes.json    for each class of these, a hash of its images
+
+Of an imported head there is `head.npz` alone.
 """
 
 from __future__ import annotations
@@ -45,12 +47,8 @@ class Solution:
 
 def write(folder: epath.Path, solution: Solution) -> None:
     """Writes it into a job's folder that is not yet visible."""
-    head, statistics = solution.head, solution.statistics
-    _write_arrays(
-        folder / HEAD_FILE,
-        kernel=head.kernel.astype(np.float32),
-        bias=head.bias.astype(np.float32),
-    )
+    statistics = solution.statistics
+    write_head(folder, solution.head.kernel, solution.head.bias)
     _write_arrays(
         folder / STATISTICS_FILE,
         counts=statistics.counts,
@@ -59,6 +57,23 @@ def write(folder: epath.Path, solution: Solution) -> None:
     )
     raw = msgspec.json.encode(solution.fingerprints)
     (folder / CLASSES_FILE).write_bytes(raw)
+
+
+def write_head(
+    folder: epath.Path, kernel: np.ndarray, bias: np.ndarray
+) -> None:
+    """Writes a head alone into a job's folder that is not yet visible.
+
+    Args:
+        folder: The folder.
+        kernel: Float array of shape (f, c).
+        bias: Float array of shape (c,).
+    """
+    _write_arrays(
+        folder / HEAD_FILE,
+        kernel=kernel.astype(np.float32),
+        bias=bias.astype(np.float32),
+    )
 
 
 def read_head(store: Store, job: str) -> Head:

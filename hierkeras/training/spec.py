@@ -131,7 +131,30 @@ class Solved(_Start, frozen=True, tag="solved"):
     parent: JobId | None
 
 
-Start = Scratch | Flat | Clone | Preview | Refined | Together | CutOut | Solved
+class Imported(_Start, frozen=True, tag="imported"):
+    """A classifier that somebody trained, as it is, above its own trunk.
+
+    Nothing of it follows from images: a spec of this kind holds the
+    fingerprint of its classes without any.
+
+    Args:
+        head: 16 hexadecimal digits of a SHA-256 sum of its kernel and bias.
+    """
+
+    head: str
+
+
+Start = (
+    Scratch
+    | Flat
+    | Clone
+    | Preview
+    | Refined
+    | Together
+    | CutOut
+    | Solved
+    | Imported
+)
 
 
 class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -157,6 +180,11 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
 
     @property
+    def is_imported(self) -> bool:
+        """Whether somebody else trained the model."""
+        return isinstance(self.start, Imported)
+
+    @property
     def random_seed(self) -> int:
         """A seed in [0, 2^31) of this job's own, so that jobs differ."""
         return int(self.job, 16) % 2**31
@@ -174,7 +202,7 @@ def leaf_layers(start: Start) -> int:
 
 def parents(start: Start) -> tuple[JobId, ...]:
     """Ids of the jobs that a job starts from."""
-    if isinstance(start, Scratch):
+    if isinstance(start, Scratch | Imported):
         return ()
     if isinstance(start, Solved):
         return () if start.parent is None else (start.parent,)

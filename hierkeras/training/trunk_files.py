@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,25 @@ from hierkeras.tree.store import Store
 if TYPE_CHECKING:
     import keras
 
+    from hierkeras.models.heads import Head
+    from hierkeras.models.trunks import Cut
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """A network that was to become a trunk.
+
+    Args:
+        recipe: It names the trunk by what it computes.
+        trunk: The trunk.
+        head: The classifier that was on top of its features, if there was one
+            that fits them.
+    """
+
+    recipe: Recipe
+    trunk: keras.Model
+    head: Head | None = None
+
 
 def is_named(recipe: Recipe) -> bool:
     """Whether a recipe names a network that is to become a trunk."""
@@ -25,14 +45,11 @@ def is_named(recipe: Recipe) -> bool:
     )
 
 
-def opened(recipe: Recipe) -> tuple[Recipe, keras.Model]:
+def opened(recipe: Recipe) -> Opened:
     """Loads the network that a recipe names; needs TensorFlow.
 
     Args:
         recipe: For which `is_named`.
-
-    Returns:
-        The recipe, which names the trunk by what it computes; and the trunk.
 
     Raises:
         UsageError: If it is none of a file, and knows nothing.
@@ -40,8 +57,13 @@ def opened(recipe: Recipe) -> tuple[Recipe, keras.Model]:
     """
     from hierkeras.models import depths, trunks
 
-    network = recipe.network
-    trunk = _from_file(network) if network.is_file else _published(network)
+    network, head = recipe.network, None
+    if network.is_file:
+        cut = _from_file(network)
+        trunk = cut.network
+        head = None if network.feature_depths else cut.head
+    else:
+        trunk = _published(network)
     trunk = depths.with_depths(trunk, network.feature_depths)
     changed = msgspec.structs.replace(
         network,
@@ -50,7 +72,8 @@ def opened(recipe: Recipe) -> tuple[Recipe, keras.Model]:
         image_size=trunk.input_shape[1],
         input_range=network.input_range or "inside",
     )
-    return msgspec.structs.replace(recipe, network=changed), trunk
+    recipe = msgspec.structs.replace(recipe, network=changed)
+    return Opened(recipe, trunk, head)
 
 
 def keep(store: Store, trunk: keras.Model, network: ModelConfig) -> None:
@@ -65,7 +88,7 @@ def keep(store: Store, trunk: keras.Model, network: ModelConfig) -> None:
         trunks.write(folder, trunk)
 
 
-def _from_file(network: ModelConfig) -> keras.Model:
+def _from_file(network: ModelConfig) -> Cut:
     from hierkeras.models import foreign, trunks
 
     model = foreign.load(os.path.expanduser(network.backbone))
@@ -73,7 +96,7 @@ def _from_file(network: ModelConfig) -> keras.Model:
         model,
         image_size=network.image_size,
         input_range=network.input_range,
-    ).network
+    )
 
 
 def _published(network: ModelConfig) -> keras.Model:

@@ -72,7 +72,8 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         flat: The leaf by flat increment; the first leaf, if `first`; the
             leaf trained again, if `relearned`.
         flat_error: Its top-1 error in [0, 1] on validation images of the
-            leaf's classes.
+            leaf's classes; None where there are none, as of an imported model
+            may be.
         clone: The branch and leaves by clone increment; None where none was
             trained.
         clone_error: Their error, under the step's routing.
@@ -84,7 +85,7 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     growth: Growth
     reason: str
     flat: nodes.Leaf
-    flat_error: float
+    flat_error: float | None
     clone: nodes.Branch | None = None
     clone_error: float | None = None
     evidence: Evidence | None = None
@@ -145,7 +146,8 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         old_error_before: Top-1 error on validation images of the old
             classes before the step; None in the first.
         old_error_after: The same after it; None in the first.
-        error_after: Top-1 error on validation images of all classes.
+        error_after: Top-1 error on validation images of all classes; None
+            where there are none.
         seconds: Wall-clock time.
         learnt: Class to what the leaf that predicts it learnt it from; to
             what is left of it, where exemplars have taken its place.
@@ -166,7 +168,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unreadable_images: dict[str, str]
     old_error_before: float | None
     old_error_after: float | None
-    error_after: float
+    error_after: float | None
     seconds: float
     learnt: dict[str, ClassData] = {}
     duplicates: tuple[Duplicates, ...] = ()

@@ -286,7 +286,10 @@ def likely_leaves(
     for number, columns in enumerate(positions):
         child_of[np.asarray(columns)] = number
     is_in_chosen = ops.take(chosen, child_of, axis=1)
-    column = ops.argmax(ops.where(is_in_chosen, branch, -1.0), axis=1)
+    inside = ops.where(is_in_chosen, branch, -1.0)
+    # Of whole numbers: that of floats has an operation that LiteRT lacks.
+    is_most = inside >= ops.max(inside, axis=1, keepdims=True)
+    column = ops.argmax(ops.where(is_most, 1, 0), axis=1)
     return ops.take(np.asarray(leaf_of, dtype=np.int32), column)
 
 

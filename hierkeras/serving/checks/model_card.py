@@ -38,9 +38,7 @@ for one that shows none of them.
 
 ## Errors
 
-{validation_error:.1%} top-1 error on {data[validation_images]}
-validation images, by which growth, routing and schedules were chosen;
-`python -m hierkeras.evaluate` tells the error on test images. {old}
+{errors} {old}
 
 ## Scores
 
@@ -61,6 +59,7 @@ def text(manifest: Mapping[str, Any]) -> str:
         leaves=len(manifest["tree"].leaves),
         num_classes=len(names),
         names=", ".join(html.escape(printable(name)) for name in names),
+        errors=_errors(manifest),
         old=_old_classes(manifest),
         scores=_scores(manifest["temperature"]),
     )
@@ -68,6 +67,21 @@ def text(manifest: Mapping[str, Any]) -> str:
 
 def _routing(manifest: Mapping[str, Any]) -> str:
     return str(msgspec.convert(manifest["routing"], Routing).acting)
+
+
+def _errors(manifest: Mapping[str, Any]) -> str:
+    error = manifest["validation_error"]
+    if error is None:
+        return (
+            "Not known: it was imported, and there are no images of its\n"
+            "classes here."
+        )
+    return (
+        f"{error:.1%} top-1 error on {manifest['data']['validation_images']}\n"
+        "validation images, by which growth, routing and schedules were "
+        "chosen;\n`python -m hierkeras.evaluate` tells the error on test "
+        "images."
+    )
 
 
 def _old_classes(manifest: Mapping[str, Any]) -> str:

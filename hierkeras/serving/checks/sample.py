@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
+from hierkeras.data import nothing
 from hierkeras.data.decoding import formats, graph, problems
 from hierkeras.data.decoding.pixels import DEFAULT, Pixels
 from hierkeras.serving.graph import signatures
@@ -77,6 +78,8 @@ def draw(
         pixels: How the served graph decodes.
     """
     all_rows = context.catalogue.indices("validation", tree.classes)
+    if not all_rows.size and context.source.kind == nothing.KIND:
+        all_rows = np.arange(len(context.catalogue.keys))  # noise
     drawn = np.random.default_rng(_SEED).permutation(all_rows)
     odd = _of_each_ending(context.catalogue.keys, drawn)
     rows = _readable(context, np.union1d(drawn[:size], odd))

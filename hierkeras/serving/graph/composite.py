@@ -49,6 +49,8 @@ class Composite:
         tree: The tree.
         models: Job id to network, from images in 0..255 to logits.
         how: How rows travel down the tree.
+        is_inlined: Whether no part of the graph is a function of its own, of
+            which LiteRT takes none.
     """
 
     def __init__(
@@ -56,6 +58,8 @@ class Composite:
         tree: nodes.Tree,
         models: Mapping[str, keras.Model],
         how: Routing,
+        *,
+        is_inlined: bool = False,
     ) -> None:
         self.tree = tree
         self._how = how
@@ -63,12 +67,14 @@ class Composite:
         self._parts = sharing.parts(tree, models)
         self.weights = Weights([part.model for part in self._parts.values()])
         self._leaf_numbers = tree.leaf_numbers()
+        self._is_inlined = is_inlined
 
     def __call__(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Answers for a batch of images.
 
         Args:
-            images: uint8 of shape (n, size, size, 3).
+            images: uint8 of shape (n, size, size, 3); where n is known to be
+                1, no part of the graph is for other numbers of rows.
 
         Returns:
             As in `tree.routing.Routed`: float32 probabilities of shape (n,
@@ -90,6 +96,8 @@ class Composite:
                 tf.zeros([0], tf.int32),
             )
 
+        if images.shape[0] == 1:
+            return run()
         return tf.cond(tf.shape(images)[0] > 0, run, nothing)
 
     def _node(
@@ -118,12 +126,14 @@ class Composite:
 
     def _below(self, fork: Fork, tensors: dict[str, tf.Tensor]) -> Below:
         children = fork.branch.children
+        is_one = fork.own.shape[0] == 1
         runs = self._rule.runs(fork)
         needed = tf.reduce_any(runs, axis=0)
 
         def child(k: int) -> Below:
             node = children[k]
-            here = tf.where(runs[:, k])[:, 0]
+            # A child is asked only if a row goes there: one that is alone.
+            here = tf.range(1) if is_one else tf.where(runs[:, k])[:, 0]
             sent = {
                 key: tf.gather(tensors[key], here)
                 for key in self._parts[node.name].passes
@@ -139,11 +149,14 @@ class Composite:
                 tf.boolean_mask(leaves, goes),
             )
 
-        return _ask(child, range(len(children)), needed)
+        return _ask(child, range(len(children)), needed, self._is_inlined)
 
 
 def _ask(
-    child: Callable[[int], Below], children: Sequence[int], needed: tf.Tensor
+    child: Callable[[int], Below],
+    children: Sequence[int],
+    needed: tf.Tensor,
+    is_inlined: bool,
 ) -> Below:
     """Asks those children, of consecutive numbers, that any row goes to."""
     if len(children) == 1:
@@ -154,13 +167,17 @@ def _ask(
     found = []
     for start in range(0, len(children), size):
         group = children[start : start + size]
+        ask: Callable[[], Below] = functools.partial(
+            _ask, child, group, needed, is_inlined
+        )
         # Not inlined: under a condition that is false, each operation of an
         # inlined function would still be passed over one by one.
-        ask = tf.function(
-            functools.partial(_ask, child, group, needed),
-            autograph=False,
-            experimental_attributes={"_noinline": True},
-        )
+        if not is_inlined:
+            ask = tf.function(
+                ask,
+                autograph=False,
+                experimental_attributes={"_noinline": True},
+            )
         found.append(
             tf.cond(
                 tf.reduce_any(needed[group[0] : group[-1] + 1]), ask, _nobody
