@@ -153,7 +153,7 @@ def test_the_text_is_what_to_do_in_order(workdir, jobs, run_main, contents):
         f"damage: {workdir}/models/{job}: job {job}, which generation 2 "
         "needs, is damaged: model.keras is not what was written",
         "  restore it; or remove its folder, so that a step that needs it "
-        "trains it again",
+        "makes it again",
         f"    rm -r {workdir}/models/{job}",
     ]
     assert verdict == (
