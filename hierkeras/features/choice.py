@@ -15,7 +15,7 @@ from hierkeras.features.heads import Head
 from hierkeras.features.shards import Keys
 from hierkeras.features.statistics import FloatArray, Statistics, summed
 
-SHRINKAGES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
+SHRINKAGES = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 _TEMPERATURES = (0.05, 100.0)
 
@@ -107,7 +107,8 @@ class _Held:
         taken_out = summed(features, np.searchsorted(here, labels), names)
         self._others = statistics.minus(taken_out)
         # No group is all of a class: the others are of the same classes.
-        self.labels, self._features = labels, features
+        self.labels = labels
+        self._features = features.astype(np.float64)
 
     def logits(self, shrinkage: float) -> FloatArray:
         return heads.solve(self._others, shrinkage).logits(self._features)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -139,7 +140,12 @@ def summed(
         )
     totals = np.zeros((len(classes), num_features))
     for rows in _blocks(len(labels)):
-        np.add.at(totals, labels[rows], features[rows].astype(np.float64))
+        here = labels[rows]
+        places = np.arange(len(here))
+        chosen = sparse.csr_array(
+            (np.ones(len(here)), (here, places)), (len(classes), len(here))
+        )
+        totals += chosen @ features[rows].astype(np.float64)
     means = totals / counts[:, None]
     # Deviations, not squares less squared means: what is left of such a
     # difference is rounding where classes are narrow.

@@ -3,9 +3,9 @@
 The trunk stays as it is. Its features of an image, and of three random crops
 of it, from four depths, are computed once; a node's head is solved from them
 (shrinkage LDA), so that a step costs what embedding its new photos costs, and
-the same classes give the same answers in whatever order they came. The clone
-increment, whose leaves have a covariance of their own, has to be better
-beyond chance.
+the same classes give the same answers in whatever order they came. A leaf grows
+flat: leaves with a covariance of their own were never better beyond chance
+(docs/pretrained.md); --growth=compete has them compete all the same.
 
 Cost and errors: docs/pretrained.md.
 """
@@ -26,9 +26,8 @@ RECIPE = Recipe(
     # Nothing is trained: what only training uses is as short as it can be.
     training=Training(heads="solved", crops=3, max_epochs=1, batch_size=64),
     growth=Growth(
-        increments="compete",
+        increments="flat",
         compete_by="evidence",
-        min_classes_to_clone=40,
         leaves="after",
         confusion_counts="soft",
         partition_by="predicted_error",
