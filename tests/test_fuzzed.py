@@ -166,6 +166,9 @@ OUT_OF_BOUNDS = {
     "top": ("0", str(10**30)),
     "max_pixels": ("0", str(10**30)),
     "keep_versions": ("-1", str(10**30)),
+    "crops": ("-1", "101"),
+    "shrinkage": ("-0.1", "1.1", "nan"),
+    "feature_depths": ("-1", "101"),
 }
 
 

@@ -110,7 +110,7 @@ def _first(folder, asked) -> str:
 
 
 def _step(folder, asked) -> str:
-    with np.load(folder / "sums.npz") as kept:
+    with np.load(folder / "sums.npz", allow_pickle=False) as kept:
         known = Statistics(
             tuple(_names(asked)[: asked.classes - asked.new]),
             *(kept[name] for name in ("counts", "means", "scatter")),

@@ -137,7 +137,8 @@ def contenders(
     if flat is None or clone is None:
         first = any(d.growth == "first" for d in step.decisions)
         training = "from-scratch" if first else "incremental"
-        if results.read(store, generation.tree.root.job).spec.is_imported:
+        root = generation.tree.root.job
+        if store.has_job(root) and results.read(store, root).spec.is_imported:
             training = "imported"
         return (*found, *rows(generation.tree, "flat", training))
     found += rows(flat, "flat", "incremental")

@@ -17,8 +17,6 @@ from typing import Any
 import keras
 from keras import layers
 
-from hierkeras._errors import UserError
-
 # Of 0.3, 0.5, 0.7 and 1 the best on groups of groceries that were held out
 # (docs/pretrained.md).
 _POWER = 0.7
@@ -31,27 +29,18 @@ def with_depths(trunk: keras.Model, depths: int) -> keras.Model:
 
     Args:
         trunk: A functional model from images to features of shape (n, f).
-        depths: How many sizes of maps there are to be features of, beside the
-            features, the smallest first; 0: none, and no power.
+        depths: How many sizes of maps there are to be features of, at most,
+            beside the features, the smallest first; 0: none, and no power.
 
     Returns:
         The model from the same images to float32 features of shape (n, f + …);
         weights are shared.
-
-    Raises:
-        UserError: If the trunk has fewer.
     """
     if not depths:
         return trunk
-    maps = _last_maps(trunk)
-    if len(maps) < depths:
-        raise UserError(
-            f"feature_depths={depths} is more than the {len(maps)} sizes of "
-            "maps that the trunk has; give that or less"
-        )
     pooled = [
         layers.GlobalAveragePooling2D(dtype="float32", name=f"depth_{k}")(each)
-        for k, each in enumerate(maps[:depths])
+        for k, each in enumerate(_last_maps(trunk)[:depths])
     ]
     together = layers.Concatenate(dtype="float32", name="depths")(
         [*pooled, trunk.output]

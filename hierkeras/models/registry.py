@@ -219,7 +219,7 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int,
         option(
             "Above a trunk, of how many sizes of its maps, the smallest first, "
-            "there are features beside its own; 0: none.",
+            "there are features beside its own, at most; 0: none.",
             0,
             100,
         ),

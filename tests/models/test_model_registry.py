@@ -88,7 +88,8 @@ def test_dropout_is_the_config_s_or_the_backbone_s_own(dropout, layers):
     [
         (
             ModelConfig("vgg", 32),
-            f"Unknown backbone 'vgg': expected one of {NAMES}.",
+            f"Unknown backbone 'vgg': expected one of {NAMES}, or a "
+            "file that ends in .keras or .h5 or .hdf5.",
         ),
         (
             ModelConfig("alexnet", 64),
