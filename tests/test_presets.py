@@ -59,7 +59,7 @@ JOBS = {
     ),
     "pretrained": ((), [("root flat", "solved", 1, ALL)]),
     "pretrained, a tree": (
-        TREE,
+        ("--growth=compete", *TREE),
         [("root flat", "solved", 1, ALL), *cloned_leaves("solved", 1)],
     ),
     "digits": ((), ALGORITHM_1),

@@ -21,6 +21,8 @@ from hierkeras.features.shards import Keys
 _GROUPS = 4
 # With more images some of the classes tell enough, and one group of each.
 _MOST_IMAGES = 8_000
+# Clustering takes the square of their number.
+_MOST_OF_A_CLASS = 500
 
 
 def held_out(
@@ -40,14 +42,17 @@ def held_out(
         the other, to hold out. Neither depends on the order of the images or
         the classes.
     """
-    counts = np.bincount(labels, minlength=len(classes))
+    by_class = np.lexsort((keys, labels))
+    places = _places_in_class(labels[by_class])
+    rows = by_class[places < _MOST_OF_A_CLASS]
+    counts = np.bincount(labels[rows], minlength=len(classes))
     # An image alone is all that its class has to be learnt from.
     usable = counts >= 2
     order = np.argsort([_place(name) for name in classes], kind="stable")
     order = order[usable[order]]
     ends = np.cumsum(counts[order])
     taken = order[: max(1, int((ends <= _MOST_IMAGES).sum()))]
-    rows = np.flatnonzero(np.isin(labels, taken))
+    rows = rows[np.isin(labels[rows], taken)]
     rows = rows[np.argsort(keys[rows], kind="stable")]
     return rows, _GROUPS if len(taken) == len(order) else 1
 
@@ -77,6 +82,16 @@ def groups(
         tree = hierarchy.linkage(own, "ward")
         found[members] = hierarchy.fcluster(tree, _GROUPS, "maxclust") - 1
     return found
+
+
+def _places_in_class(
+    labels: npt.NDArray[np.int32],
+) -> npt.NDArray[np.int64]:
+    """Of sorted labels, the number of each among its equals."""
+    places: npt.NDArray[np.int64] = np.arange(len(labels)) - np.searchsorted(
+        labels, labels
+    )
+    return places
 
 
 def _members(

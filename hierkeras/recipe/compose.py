@@ -102,8 +102,15 @@ def compose(
                 for name, field in fields.fields().items()
                 if field.section == FIXED_SECTION
             }
+    changes = {**_left_out(asked.changes), **asked.changes}
     sources |= dict.fromkeys(asked.changes, "given")
-    return Composed(fields.changed(recipe, asked.changes), preset, sources)
+    return Composed(fields.changed(recipe, changes), preset, sources)
+
+
+def _left_out(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What trained heads have no use for, where they are asked for."""
+    is_trained = given.get("heads") == "trained"
+    return {"crops": 0, "shrinkage": None} if is_trained else {}
 
 
 def lines(composed: Composed) -> list[str]:

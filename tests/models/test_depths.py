@@ -9,7 +9,6 @@ import pytest
 from etils import epath
 from keras import layers
 
-from hierkeras._errors import UserError
 from hierkeras.models import depths, trunks
 from tests import small_trunks
 from tests.conftest import ROOT

@@ -126,7 +126,7 @@ def opened_trunk(recipe):
     with tempfile.TemporaryDirectory() as folder:
         file = small_trunks.write(Path(folder) / "network.keras")
         given = fields.changed(recipe, {"backbone": str(file)})
-        return trunk_files.opened(given)[0].network.backbone
+        return trunk_files.opened(given).recipe.network.backbone
 
 
 @functools.cache
@@ -136,9 +136,10 @@ def solved(recipe):
 
     with tempfile.TemporaryDirectory() as folder:
         file = small_trunks.write(Path(folder) / "network.keras", size=8)
-        recipe, trunk = trunk_files.opened(
+        opened = trunk_files.opened(
             fields.changed(recipe, {"backbone": str(file)})
         )
+        recipe, trunk = opened.recipe, opened.trunk
         context = builders.open_context(Path(folder) / "workdir")
         trunk_files.keep(context.store, trunk, recipe.network)
         spec = Specs(recipe, context.catalogue).scratch("01")

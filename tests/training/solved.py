@@ -55,7 +55,8 @@ def ground(folder: Path, depths: int = 1) -> Ground:
     recipe = builders.recipe(
         heads="solved", backbone=str(file), feature_depths=depths
     )
-    recipe, trunk = trunk_files.opened(recipe)
+    opened = trunk_files.opened(recipe)
+    recipe, trunk = opened.recipe, opened.trunk
     data = DataConfig("digits", validation_fraction=0.2)
     context = builders.open_context(folder / "workdir", data=data)
     trunk_files.keep(context.store, trunk, recipe.network)

@@ -73,7 +73,13 @@ def test_a_network_that_diverges_at_any_rate_leaves_no_result(
         run_job(spec, "root first", context)
 
     message = str(raised.value)
-    for named in (spec.job, "root first", "epoch 1", "rate 1e+29", "initial_learning_rate"):
+    for named in (
+        spec.job,
+        "root first",
+        "epoch 1",
+        "rate 1e+29",
+        "initial_learning_rate",
+    ):
         assert named in message
     assert not context.store.models.exists()
 

@@ -162,11 +162,10 @@ def test_the_predictor_and_the_model_answer_alike(ground, parent):
     # Features of the one are float16.
     np.testing.assert_allclose(special.softmax(logits, 1), found, atol=5e-3)
     head = solutions.read_head(context.store, parent.job)
-    logits = solving.logits(head, indices, parent.spec, context)
+    logits = head.logits(context.embedding(parent.spec.network).of(indices))
     np.testing.assert_allclose(special.softmax(logits, 1), found, rtol=1e-5)
     none = np.zeros(0, np.int64)
     assert predictor.probabilities(parent.job, none).shape == (0, 2)
-    assert solving.logits(head, none, parent.spec, context).shape == (0, 2)
 
 
 def test_what_goes_into_the_head_is_the_features(ground, parent):

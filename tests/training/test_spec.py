@@ -43,6 +43,8 @@ STARTS = {
         "leaf_layers": 2,
     },
     spec.CutOut(JOB, 0): {"branch": OTHER, "leaf": 1},
+    spec.Solved(JOB): {"parent": None},
+    spec.Imported("0" * 16): {"head": "1" * 16},
 }
 NETWORK = {
     "backbone": "small_resnet",
@@ -52,6 +54,8 @@ NETWORK = {
     "backbone_weights": "weights.h5",
     "resize": "pad",
     "background": "black",
+    "input_range": "unit",
+    "feature_depths": 2,
 }
 TRAINING = {
     "max_epochs": 50,
@@ -59,6 +63,9 @@ TRAINING = {
     "initial_learning_rate": 0.02,
     "augment": "shift_mirror",
     "seed": 1,
+    "heads": "solved",
+    "crops": 2,
+    "shrinkage": 0.3,
     "schedule": "cosine",
     "optimizer": "muon",
     "momentum": 0.8,
