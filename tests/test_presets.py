@@ -147,8 +147,8 @@ def test_the_jobs_of_a_preset(run_main, store, name):
         starts = {label: spec.start.parent for label, spec in found.items()}
         (old,) = specs(store, 1).values()
         assert starts == {**dict.fromkeys(found), "root flat": old.job}
-        assert {spec.training.crops for spec in found.values()} == {2}
-        assert {spec.network.feature_depths for spec in found.values()} == {2}
+        assert {spec.training.crops for spec in found.values()} == {3}
+        assert {spec.network.feature_depths for spec in found.values()} == {3}
     elif "root flat" in found:
         distillation = found["root flat"].start.distillation
         assert distillation == (1.0 if preset == "exemplars" else 0.0)

@@ -178,4 +178,6 @@ def test_what_a_job_starts_from_and_has_of_its_own():
         "Refined": ((JOB,), 0),
         "Together": ((JOB,), 0),
         "CutOut": ((JOB,), 0),
+        "Solved": ((JOB,), 0),
+        "Imported": ((), 0),
     }
