@@ -85,6 +85,8 @@ def _solve(
     begun = time.monotonic()
     solved = solving.solve(spec, start, context)
     head = solved.solution.head
+    if context.config.runtime.progress != "none":
+        print(_told(label, spec, solved), file=sys.stderr, flush=True)
     indices, labels = context.samples("validation", spec.classes)
     features = context.embedding(spec.network).of(indices)
     result = results.JobResult(
@@ -101,6 +103,23 @@ def _solve(
         solutions.write(folder, solved.solution)
         results.write(folder, result, history)
     return result
+
+
+def _told(label: str, spec: JobSpec, solved: solving.Solving) -> str:
+    """What a head was solved from, and what error to expect, in a line."""
+    chosen = solved.choice
+    count = int(solved.solution.statistics.counts.sum())
+    images = count // (1 + spec.training.crops)
+    line = (
+        f"[{label}] solved from {images:,} images of {len(spec.classes):,} "
+        f"classes: shrinkage {chosen.shrinkage:g}"
+    )
+    if chosen.error is None:
+        return f"{line}; no class has images to hold out"
+    return (
+        f"{line}; {chosen.error:.1%} are named wrong where images that look "
+        "like them are held out"
+    )
 
 
 def _train_and_write(

@@ -194,3 +194,26 @@ def test_a_network_above_the_trunk_is_trained_from_its_weights(ground):
 def test_solved_begins_as_nothing(ground):
     assert ground.spec().start == Solved(None)
     assert ground.spec(parent="0" * 16).job != ground.spec().job
+
+
+def test_what_error_to_expect_is_told(tmp_path, capsys):
+    made = solved.ground(tmp_path)
+    spec = made.spec(crops=1, shrinkage=0.25)
+    config = made.context.config
+    telling = builders.open_context(
+        config.workdir, data=config.data, progress="lines"
+    )
+    run_job(spec, "root first", telling)
+    told = [
+        line
+        for line in capsys.readouterr().err.splitlines()
+        if line.startswith("[root first]")
+    ]
+    store = made.context.store
+    (chosen,) = results.read_history(store, spec.job)
+    count = len(made.context.samples("train", CLASSES)[0])
+    assert told == [
+        f"[root first] solved from {count} images of 4 classes: shrinkage "
+        f"0.25; {chosen['error']:.1%} are named wrong where images that look "
+        "like them are held out"
+    ]
