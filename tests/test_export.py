@@ -219,6 +219,7 @@ def test_a_refused_export_does_not_hide_what_was_grown(run_main, workdir):
     assert "is not exported" in outcome.stderr
 
 
+@pytest.mark.slow  # checks/test_verification.py tells the same of each check
 def test_a_wrong_answer_is_never_published(run_main, workdir, monkeypatch):
     from hierkeras.serving.graph.composite import Composite
 

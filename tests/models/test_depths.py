@@ -103,6 +103,7 @@ def test_a_map_that_is_padded_is_no_other_size(images):
     assert depths.with_depths(network, 3).output_shape == (None, 6 + 4 + 6)
 
 
+@pytest.mark.slow
 def test_a_fresh_process_reads_it(trunk, tmp_path):
     found = depths.with_depths(trunk, 2)
     folder = epath.Path(tmp_path) / "trunk"

@@ -174,7 +174,14 @@ def virtual(group, name, shape, elsewhere):
     group.create_virtual_dataset(name, layout)
 
 
-@pytest.mark.parametrize("trick", [link, external, virtual])
+@pytest.mark.parametrize(
+    "trick",
+    [
+        external,
+        pytest.param(link, marks=pytest.mark.slow),
+        pytest.param(virtual, marks=pytest.mark.slow),
+    ],
+)
 def test_weights_are_not_made_of_another_file(tmp_path, trick):
     published = keras.applications.MobileNetV3Small(
         input_shape=(32, 32, 3), alpha=0.25, include_top=False, weights=None
