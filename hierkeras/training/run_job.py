@@ -88,11 +88,14 @@ def _solve(
     if context.config.runtime.progress != "none" and solved.choice.num_images:
         print(_told(label, spec, solved), file=sys.stderr, flush=True)
     indices, labels = context.samples("validation", spec.classes)
-    features = context.embedding(spec.network).of(indices)
+    known = None
+    if indices.size:  # a node of classes of one photo each has none
+        features = context.embedding(spec.network).of(indices)
+        known = measured(head.logits(features), labels)
     result = results.JobResult(
         spec=spec,
         label=label,
-        measured=measured(head.logits(features), labels),
+        measured=known,
         images_swept=solved.images_swept,
         epochs=0,
         seconds=time.monotonic() - begun,

@@ -238,3 +238,17 @@ def test_where_nothing_was_held_out_nothing_is_told(ground, capsys):
     (chosen,) = results.read_history(here.store, spec.job)
     assert chosen["num_images"] == 0
     assert told(capsys) == []
+
+
+def test_a_node_without_validation_images_is_solved(ground):
+    here = ground.context
+    for name in "01":
+        count = len(here.catalogue.indices("validation", [name]))
+        here = builders.less(here, "validation", name, count)
+    spec = ground.spec("01", context=here, shrinkage=0.55)
+    found = run_job(spec, "root.1 leaf", here)
+    assert found.measured is None
+    assert results.read(here.store, spec.job) == found
+    indices, labels = ground.context.samples("validation", "01")
+    answers = Predictor(ground.context).probabilities(spec.job, indices)
+    assert (answers.argmax(axis=1) == labels).mean() > 0.9
