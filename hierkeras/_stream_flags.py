@@ -169,10 +169,16 @@ def pending_batches(
             "must begin with two"
         )
     besides = left_out.line(source.left_out)
+    before = tuple(known)
     for batch in batches:
         check_enough(
-            source.catalogue, batch, besides, recipe.training.least_images
+            source.catalogue,
+            batch,
+            besides,
+            recipe.training.least_images,
+            before,
         )
+        before += batch
     growth = recipe.growth
     # The first step makes a single leaf, which nothing divides.
     dividing = batches if known else batches[1:]

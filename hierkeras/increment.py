@@ -274,6 +274,7 @@ def _tell(run: _Run) -> None:
             run.context.catalogue,
             known,
             least=run.recorded.recipe.training.least_images,
+            known=[name for batch in run.batches for name in batch],
         )
     lines = [
         *summary.change_lines(run.changed),

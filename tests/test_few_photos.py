@@ -47,4 +47,18 @@ def test_trained_networks_want_three(grow, tmp_path):
 
 def test_where_no_class_has_two_nothing_can_be_chosen(grow, tmp_path):
     small_trunks.write_photos(tmp_path / "photos", ["bee", "cat"], each=1)
-    grow().check_refused(1, "No class has two images")
+    grow().check_refused(1, "None of the 2 classes of the step has two images")
+
+
+def test_classes_of_one_photo_do_not_come_first(grow, tmp_path):
+    for name, count in {"bee": 1, "cat": 1, "dog": 6, "emu": 6}.items():
+        small_trunks.write_photos(tmp_path / "photos", [name], each=count)
+    batches = "--class_batches=2,2"
+    grow(batches).check_refused(1, "None of the 2 classes of the step has two")
+    assert not (tmp_path / "workdir" / "generations").exists()
+    (tmp_path / "photos" / "bee").rename(tmp_path / "photos" / "gnu")
+    (tmp_path / "photos" / "cat").rename(tmp_path / "photos" / "hen")
+    outcome = grow(batches)
+    assert outcome.status == 0, outcome.stderr
+    latest = Store(tmp_path / "workdir").latest()
+    assert (latest.number, len(latest.tree.classes)) == (2, 4)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from hierkeras import evaluate, increment
+from hierkeras import doctor, evaluate, increment
 from hierkeras.recipe import remembered
 from hierkeras.serving.graph.composite import Composite
 from hierkeras.training import beginnings, models, results, strategy
@@ -122,6 +122,23 @@ def test_generation_1_is_the_model_as_it_is(theirs, imported):
     assert isinstance(spec.start, Imported)
     assert spec.network.feature_depths == 0
     check_same_answers(workdir, keras.saving.load_model(theirs.model), 8)
+
+
+def test_the_doctor_knows_it(workdir, run_main):
+    def findings(status):
+        outcome = run_main(doctor, f"--workdir={workdir}", "--format=json")
+        assert (outcome.status, outcome.stderr) == (status, "")
+        found = json.loads(outcome.stdout)["findings"]
+        # It is not exported, of which it tells.
+        return [each for each in found if not each["place"].endswith("serving")]
+
+    assert findings(0) == []
+    job = Store(str(workdir)).latest().tree.root.job
+    head = workdir / "models" / job / "head.npz"
+    head.unlink()
+    # And of LATEST, which has nothing else to point at.
+    (found,) = [f for f in findings(1) if f["place"] == str(head.parent)]
+    assert "head.npz is missing" in found["what"]
 
 
 def test_logits_are_the_model_s_own(theirs, imported):

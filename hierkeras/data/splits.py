@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -108,18 +108,22 @@ def check_enough(
     classes: Sequence[str],
     besides: str = "",
     least: int = len(SPLITS),
+    known: Sequence[str] = (),
 ) -> None:
     """Checks that every class can be learnt, and be chosen by.
 
     A class needs three images, of which two splits at least have some: a test
     split of the data set's own may lack it, as `untested` tells. Where an
-    image to learn from is enough, some class must have one to choose by.
+    image to learn from is enough, one of the classes, or of those that are
+    known by then, must have one to choose by.
 
     Args:
         catalogue: the examples.
         classes: the classes that are about to be learnt.
         besides: what was left out of it, for the message.
         least: images of a class, 3; or 1: one to learn from.
+        known: the classes that a tree knows before; the data set may lack
+            some of them.
 
     Raises:
         UserError: if a class has too few images, naming it and the number.
@@ -133,7 +137,7 @@ def check_enough(
         or sum(count.values()) < least
     }
     if not lacking and classes:
-        _check_chosen_by(catalogue)
+        _check_chosen_by(catalogue, {*classes, *known})
     if not lacking:
         return
     name = next(iter(lacking))
@@ -149,11 +153,13 @@ def check_enough(
     )
 
 
-def _check_chosen_by(catalogue: Catalogue) -> None:
-    if not (catalogue.splits == _VALIDATION).any():
+def _check_chosen_by(catalogue: Catalogue, classes: Set[str]) -> None:
+    here = [name for name in catalogue.class_names if name in classes]
+    if not catalogue.indices("validation", here).size:
         raise UserError(
-            "No class has two images, one to learn from and one to choose by: "
-            "add an image of one class at least."
+            f"None of the {len(classes)} classes of the step has two images, "
+            "one to learn from and one to choose by: add an image of one "
+            "class at least, or let a class with more come first."
         )
 
 

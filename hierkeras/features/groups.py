@@ -63,7 +63,7 @@ def groups(
     """Divides each class by Ward's clustering of its features.
 
     Args:
-        features: float array of shape (n, f).
+        features: float array of shape (n, f), finite.
         labels: int array of shape (n,).
 
     Returns:
@@ -75,12 +75,13 @@ def groups(
         if len(members) <= _GROUPS:
             found[members] = np.arange(len(members))
             continue
-        own = features[members].astype(np.float64)
-        if not own.std(axis=0).any():  # the same image, over and over
-            found[members] = np.arange(len(members)) % _GROUPS
-            continue
-        tree = hierarchy.linkage(own, "ward")
-        found[members] = hierarchy.fcluster(tree, _GROUPS, "maxclust") - 1
+        tree = hierarchy.linkage(features[members].astype(np.float64), "ward")
+        own = hierarchy.fcluster(tree, _GROUPS, "maxclust") - 1
+        if not own.any():
+            # All are equally far apart, as the same image over and over is:
+            # no tree divides them, and a class is never held out whole.
+            own = np.arange(len(members)) % _GROUPS
+        found[members] = own
     return found
 
 

@@ -235,6 +235,7 @@ def without_unreadable(
             f"{len(unreadable)} cannot be read, {first.key} first "
             f"({first.reason})",
             least_images,
+            known_classes,
         )
     return context
 

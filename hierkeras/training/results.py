@@ -60,7 +60,8 @@ class JobResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         spec: What it was asked.
         label: What it was first run for.
         measured: The model's errors; None of an imported one, which is what
-            it is whatever images there are.
+            it is whatever images there are, and where none of its classes has
+            a validation image.
         images_swept: Training images that went through it, counted again in
             every epoch, and for batch statistics.
         epochs: Epochs run.

@@ -85,14 +85,17 @@ def _solve(
     begun = time.monotonic()
     solved = solving.solve(spec, start, context)
     head = solved.solution.head
-    if context.config.runtime.progress != "none":
+    if context.config.runtime.progress != "none" and solved.choice.num_images:
         print(_told(label, spec, solved), file=sys.stderr, flush=True)
     indices, labels = context.samples("validation", spec.classes)
-    features = context.embedding(spec.network).of(indices)
+    known = None
+    if indices.size:  # a node of classes of one photo each has none
+        features = context.embedding(spec.network).of(indices)
+        known = measured(head.logits(features), labels)
     result = results.JobResult(
         spec=spec,
         label=label,
-        measured=measured(head.logits(features), labels),
+        measured=known,
         images_swept=solved.images_swept,
         epochs=0,
         seconds=time.monotonic() - begun,
@@ -108,17 +111,15 @@ def _solve(
 def _told(label: str, spec: JobSpec, solved: solving.Solving) -> str:
     """What a head was solved from, and what error to expect, in a line."""
     chosen = solved.choice
-    count = int(solved.solution.statistics.counts.sum())
-    images = count // (1 + spec.training.crops)
-    line = (
-        f"[{label}] solved from {images:,} images of {len(spec.classes):,} "
-        f"classes: shrinkage {chosen.shrinkage:g}"
-    )
-    if chosen.error is None:
-        return f"{line}; no class has images to hold out"
+    assert chosen.error is not None  # images were held out
+    # Each view is an image to the sums.
+    views = 1 + spec.training.crops
+    images = int(solved.solution.statistics.counts.sum()) // views
     return (
-        f"{line}; {chosen.error:.1%} are named wrong where images that look "
-        "like them are held out"
+        f"[{label}] solved from {images:,} images: shrinkage "
+        f"{chosen.shrinkage:g}; of images that look unlike those it is solved "
+        f"from, {chosen.error:.1%} are not named right (groups of "
+        f"{chosen.num_images:,} images held out)"
     )
 
 

@@ -184,3 +184,26 @@ class TestCheckEnough:
 
     def test_ignores_classes_that_are_not_learnt(self, catalogue):
         check_enough(catalogue(("ant", "bee"), [0] * 3, [0, 1, 2]), ["ant"])
+
+    def test_one_to_learn_from_is_enough_if_another_can_be_chosen_by(
+        self, catalogue
+    ):
+        given = catalogue(("ant", "bee"), [0, 1, 1], [0, 0, 1])
+        check_enough(given, ["ant", "bee"], least=1)
+        check_enough(given, ["ant"], least=1, known=["bee"])
+        # An imported model knows classes that the data set lacks.
+        check_enough(given, ["ant"], least=1, known=["cow", "bee"])
+        for known in ((), ("cow",)):
+            with pytest.raises(UserError, match="has two images"):
+                check_enough(given, ["ant"], least=1, known=known)
+        with pytest.raises(UserError, match=r"'ant' \(and 1 more\) has 1"):
+            check_enough(given, ["ant", "bee"])
+
+    def test_without_one_to_learn_from_nothing_is_enough(self, catalogue):
+        given = catalogue(("ant", "bee"), [0, 1, 1], [1, 0, 1])
+        with pytest.raises(UserError) as error:
+            check_enough(given, ["ant", "bee"], least=1)
+        assert "'ant' has 1 images (0 train, 1 validation, 0 test)" in str(
+            error.value
+        )
+        assert "at least 1, to learn from" in str(error.value)

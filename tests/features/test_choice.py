@@ -169,3 +169,12 @@ def test_no_images_at_all_are_held_out_of_sums_alone():
     nothing = examples_of(features[:, :0], labels[:0], keys_of(0))
     found = choice.choose(sums(features, labels), nothing, None)
     assert found == Choice(0.2, 1.0, None, 0)
+
+
+def test_images_that_are_all_equally_far_apart_leave_their_class_known():
+    # Held out whole, a class would be none of those that are told apart.
+    labels = np.repeat([0, 1], 6).astype(np.int32)
+    found = choose(np.eye(12)[None], labels)
+    assert found.num_images == 12
+    alike = np.repeat(np.eye(2), 6, axis=0)[None]
+    assert choose(alike, labels).error == 0

@@ -34,10 +34,21 @@ def test_each_class_is_divided_by_itself():
 def test_no_group_is_all_of_a_class():
     random = np.random.default_rng(0)
     for count in range(2, 9):
-        for features in (random.normal(size=(count, 3)), np.ones((count, 3))):
+        for features in (
+            random.normal(size=(count, 3)),
+            np.ones((count, 3)),
+            np.full((count, 3), 0.1),  # the mean of which is not 0.1
+            np.eye(count),  # all equally far apart
+        ):
             found = groups.groups(features, np.zeros(count, np.int32)).tolist()
             assert 2 <= len(set(found)) <= 4
             assert set(found) <= {0, 1, 2, 3}
+
+
+def test_the_same_image_is_in_one_group_where_there_are_others():
+    features = np.repeat(np.eye(2), [5, 4], axis=0)
+    found = groups.groups(features, np.zeros(9, np.int32))
+    assert found.tolist() in ([0] * 5 + [1] * 4, [1] * 5 + [0] * 4)
 
 
 def test_an_image_alone_is_never_held_out():

@@ -128,3 +128,21 @@ def test_shared_layers_cost_an_image_once(trained, predictor):
     for routing in (Routing("soft", 2), Routing("fused", 2)):
         assert flops(tree.root, routing) == pytest.approx(single + heads)
     assert single < flops(tree.root, Routing("hard")) < single + heads
+
+
+def test_a_class_with_nothing_to_choose_by_is_previewed_by_what_it_learns():
+    context = builders.open_context("nowhere")
+    count = len(context.catalogue.indices("validation", "3"))
+    context = builders.less(context, "validation", "3", count)
+    catalogue = context.catalogue
+    grower = builders.untrained_grower(builders.recipe(), context=context)
+
+    indices, labels = grower.assessor.preview_samples("53")
+
+    chosen_by = catalogue.indices("validation", "5").tolist()
+    learnt = catalogue.indices("train", "3").tolist()
+    assert sorted(indices.tolist()) == sorted([*chosen_by, *learnt])
+    names = [catalogue.class_names[k] for k in catalogue.labels[indices]]
+    assert ["53"[k] for k in labels] == names
+    # Trees are judged by validation images alone.
+    assert grower.assessor.samples("53")[0].tolist() == chosen_by

@@ -196,24 +196,59 @@ def test_solved_begins_as_nothing(ground):
     assert ground.spec(parent="0" * 16).job != ground.spec().job
 
 
-def test_what_error_to_expect_is_told(tmp_path, capsys):
-    made = solved.ground(tmp_path)
-    spec = made.spec(crops=1, shrinkage=0.25)
-    config = made.context.config
-    telling = builders.open_context(
-        config.workdir, data=config.data, progress="lines"
-    )
-    run_job(spec, "root first", telling)
-    told = [
-        line
-        for line in capsys.readouterr().err.splitlines()
-        if line.startswith("[root first]")
+def telling(ground, **runtime):
+    """The same work directory and images, where something is told."""
+    config = ground.context.config
+    return builders.open_context(config.workdir, data=config.data, **runtime)
+
+
+def told(capsys):
+    lines = capsys.readouterr().err.splitlines()
+    return [line for line in lines if line.startswith("[root first]")]
+
+
+@pytest.mark.parametrize("progress", ["lines", "bar"])
+def test_what_error_to_expect_is_told(ground, capsys, progress):
+    # Another job for each: one that is there is not solved again.
+    shrinkage = {"lines": 0.25, "bar": 0.35}[progress]
+    spec = ground.spec(crops=1, shrinkage=shrinkage)
+    run_job(spec, "root first", telling(ground, progress=progress))
+    (chosen,) = results.read_history(ground.context.store, spec.job)
+    count = len(ground.context.samples("train", CLASSES)[0])
+    assert told(capsys) == [
+        f"[root first] solved from {count} images: shrinkage {shrinkage}; of "
+        "images that look unlike those it is solved from, "
+        f"{chosen['error']:.1%} are not named right (groups of {count} images "
+        "held out)"
     ]
-    store = made.context.store
-    (chosen,) = results.read_history(store, spec.job)
-    count = len(made.context.samples("train", CLASSES)[0])
-    assert told == [
-        f"[root first] solved from {count} images of 4 classes: shrinkage "
-        f"0.25; {chosen['error']:.1%} are named wrong where images that look "
-        "like them are held out"
-    ]
+
+
+def test_nothing_is_told_without_progress(ground, capsys):
+    run_job(ground.spec(shrinkage=0.45), "root first", telling(ground))
+    assert told(capsys) == []
+
+
+def test_where_nothing_was_held_out_nothing_is_told(ground, capsys):
+    here = telling(ground, progress="lines")
+    for name in "01":
+        count = len(here.catalogue.indices("train", [name]))
+        here = builders.less(here, "train", name, count - 1)
+    spec = ground.spec("01", context=here)
+    run_job(spec, "root first", here)
+    (chosen,) = results.read_history(here.store, spec.job)
+    assert chosen["num_images"] == 0
+    assert told(capsys) == []
+
+
+def test_a_node_without_validation_images_is_solved(ground):
+    here = ground.context
+    for name in "01":
+        count = len(here.catalogue.indices("validation", [name]))
+        here = builders.less(here, "validation", name, count)
+    spec = ground.spec("01", context=here, shrinkage=0.55)
+    found = run_job(spec, "root.1 leaf", here)
+    assert found.measured is None
+    assert results.read(here.store, spec.job) == found
+    indices, labels = ground.context.samples("validation", "01")
+    answers = Predictor(ground.context).probabilities(spec.job, indices)
+    assert (answers.argmax(axis=1) == labels).mean() > 0.9
