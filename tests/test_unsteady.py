@@ -164,6 +164,7 @@ def jumping(file, seconds=0.3):
 
 
 @pytest.mark.slow
+@pytest.mark.xfail(reason="it hangs after training; docs/reliability.md")
 def test_a_clock_that_jumps_changes_no_increment(
     system, workdir, undisturbed, tmp_path
 ):

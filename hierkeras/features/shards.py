@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from etils import epath
 
+from hierkeras import _archives
 from hierkeras._errors import UserError
 from hierkeras.tree import atomic, sums
 
@@ -163,7 +164,10 @@ def _keys(shard: epath.Path) -> Keys:
 def _array(shard: epath.Path, file: str) -> npt.NDArray[Any]:
     try:
         raw = sums.read(shard, file)
-        found: npt.NDArray[Any] = np.load(io.BytesIO(raw), allow_pickle=False)
+        with _archives.told_damaged():
+            found: npt.NDArray[Any] = np.load(
+                io.BytesIO(raw), allow_pickle=False
+            )
         return found
     except (OSError, ValueError, EOFError) as error:
         raise _damage(shard, str(error)) from None

@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 from etils import epath
 
+from hierkeras import _archives
 from hierkeras.features.heads import Head
 from hierkeras.features.statistics import Statistics
 from hierkeras.training.results import naming_damage
@@ -119,7 +120,10 @@ def _read_arrays(
     store: Store, job: str, file: str, names: tuple[str, ...]
 ) -> list[np.ndarray]:
     raw = sums.read(store.job_folder(job), file)
-    with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
+    with (
+        _archives.told_damaged(),
+        np.load(io.BytesIO(raw), allow_pickle=False) as arrays,
+    ):
         found = [arrays[name] for name in names]
     if any(array.dtype.kind not in "fi" for array in found):
         raise ValueError(f"{file} holds more than numbers")

@@ -91,6 +91,12 @@ def keep(store: Store, trunk: keras.Model, network: ModelConfig) -> None:
 def _from_file(network: ModelConfig) -> Cut:
     from hierkeras.models import foreign, trunks
 
+    if network.backbone_weights != "none":
+        raise UsageError(
+            "backbone_weights does not apply to a network of a file, which is "
+            "as it was saved. Received: backbone_weights="
+            f"{network.backbone_weights}, backbone={network.backbone}"
+        )
     model = foreign.load(os.path.expanduser(network.backbone))
     return trunks.cut(
         model,

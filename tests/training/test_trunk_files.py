@@ -94,6 +94,10 @@ def test_a_trunk_that_is_missing_or_damaged_is_one_line(file, tmp_path):
         ({"backbone": "missing.keras"}, "No such file: 'missing.keras'"),
         ({"backbone": "hierkeras/__init__.h5"}, "No such file"),
         ({}, "backbone_weights=none"),
+        (
+            {"backbone": "own.keras", "backbone_weights": "imagenet"},
+            "does not apply to a network of a file",
+        ),
         ({"backbone_weights": "imagenet"}, "small_cnn has no pretrained"),
         (
             {
