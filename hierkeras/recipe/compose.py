@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from hierkeras.models.registry import ModelConfig
 from hierkeras.recipe import fields, presets
 from hierkeras.recipe.recipe import Recipe, check
 from hierkeras.recipe.remembered import (
@@ -108,9 +109,14 @@ def compose(
 
 
 def _left_out(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What trained heads have no use for, where they are asked for."""
-    is_trained = given.get("heads") == "trained"
-    return {"crops": 0, "shrinkage": None} if is_trained else {}
+    """What the given fields have no use for, unless it is given, too."""
+    changed: dict[str, Any] = {}
+    if given.get("heads") == "trained":
+        changed |= {"crops": 0, "shrinkage": None}
+    if ModelConfig(backbone=given.get("backbone", "")).is_file:
+        # A network of a file is as it was saved.
+        changed["backbone_weights"] = "none"
+    return changed
 
 
 def lines(composed: Composed) -> list[str]:
