@@ -20,6 +20,9 @@ os.environ["MPLBACKEND"] = "Agg"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # As `startup.start_tensorflow` sets it: processes are compared bit for bit.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# The tests use all cores already: one process each. Divided kernels would only
+# wait for each other, a fifth of the time.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 # Several test processes share a GPU, where there is one.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 

@@ -306,6 +306,7 @@ def test_what_is_missing_from_the_work_directory_is_told():
     assert _faults.explain(error, ["/w"]).startswith("/w/LATEST: No such file")
 
 
+@pytest.mark.slow
 def test_errors_of_tensorflow(tmp_path):
     import tensorflow as tf
 

@@ -65,6 +65,7 @@ def check_told(told):
     assert all(line.startswith(BEGINNINGS) for line in progress), told
 
 
+@pytest.mark.slow
 def test_sigterm_ends_a_training_and_keeps_what_it_did(tmp_path):
     told = interrupt(tmp_path, signal.SIGTERM, "[root first] epoch 1/3")
 

@@ -220,14 +220,8 @@ def test_a_training_that_had_ended_is_not_continued(
     assert 0 < result.epochs < 50
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        "flip",
-        pytest.param("cut", marks=pytest.mark.slow),
-        pytest.param("empty", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
 def test_a_damaged_checkpoint_is_not_used(
     tmp_path, open_context, make, cut_off, damage, capsys
 ):

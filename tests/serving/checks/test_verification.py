@@ -52,6 +52,7 @@ def test_a_faithful_one_passes(folder, sample):
     assert verified.c_api_difference == 0
 
 
+@pytest.mark.slow
 def test_a_file_that_is_decoded_otherwise_is_found(folder, sample):
     encoded, probabilities = sample.encoded, sample.probabilities
     other = np.abs(probabilities - probabilities[3]).max(axis=1).argmax()
@@ -118,6 +119,7 @@ def test_what_hangs_on_the_last_digits_is_not_compared(sample, answer):
     compare(dataclasses.replace(wrong, margins=margins), answer)
 
 
+@pytest.mark.slow
 def test_images_that_are_cropped_and_not_resized_are_found(
     deep_tree, sample, tmp_path, monkeypatch
 ):
