@@ -105,8 +105,8 @@ def test_every_preset_is_tried():
     assert {name.split(",")[0] for name in JOBS} == set(presets.NAMES)
 
 
-# Other tests look at the digits' jobs, which are the paper's, and at leaves that
-# learn together with their branch.
+# Other tests look at the digits' jobs, which are the paper's, and at leaves
+# that learn together with their branch.
 IS_QUICK = ("exemplars", "pretrained, a tree")
 TRIED = [
     name if name in IS_QUICK else pytest.param(name, marks=pytest.mark.slow)
