@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import msgspec
 
 from hierkeras.data.catalogue import Catalogue
+from hierkeras.data.source import Augmentation
 from hierkeras.recipe.recipe import Recipe
 from hierkeras.recipe.remembered import without_weights
 from hierkeras.training.spec import (
@@ -24,6 +27,11 @@ from hierkeras.training.spec import (
     Together,
 )
 from hierkeras.tree.names import JobId
+
+# How a trunk sees images while it is trained; heads are solved from others.
+_CROPPED: Mapping[Augmentation, Augmentation] = MappingProxyType(
+    {"none": "crop", "mirror": "crop_mirror"}
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +57,42 @@ class Specs:
     def scratch(self, classes: Sequence[str]) -> JobSpec:
         """A model of `classes` that starts from none of the tree's."""
         return self._spec(Solved(None) if self.solves else Scratch(), classes)
+
+    def untuned(self, classes: Sequence[str]) -> JobSpec:
+        """A head above the trunk as it was given."""
+        return self._of_trunk(Solved(None), classes, crops=0)
+
+    def tuned(self, untuned: JobId, classes: Sequence[str]) -> JobSpec:
+        """A network from whose trunk the tree is to grow.
+
+        The head comes first, so that the trunk is not led astray by one that
+        knows nothing.
+
+        Args:
+            untuned: Id of the job of the head above the trunk as it was.
+            classes: Its classes.
+        """
+        network, training = self.recipe.network, self.recipe.training
+        return self._of_trunk(
+            Clone(untuned, "random", 1.0, 0.0, network.tuned_layers),
+            classes,
+            heads="trained",
+            crops=0,
+            shrinkage=None,
+            max_epochs=network.tuned_epochs,
+            augment=_CROPPED[training.augment],
+        )
+
+    def _of_trunk(
+        self, start: Start, classes: Sequence[str], **changes: Any
+    ) -> JobSpec:
+        """A job above the trunk itself, without features of other depths."""
+        spec = self._spec(start, classes)
+        return msgspec.structs.replace(
+            spec,
+            network=msgspec.structs.replace(spec.network, feature_depths=0),
+            training=msgspec.structs.replace(spec.training, **changes),
+        )
 
     def flat(self, parent: JobId, classes: Sequence[str]) -> JobSpec:
         """The flat increment of a job to `classes`."""

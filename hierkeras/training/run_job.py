@@ -212,7 +212,12 @@ def _train(
     context: Context,
     rate_factor: float,
 ) -> fit.Fitted:
-    surgery.set_trainable(begun.model, begun.trains, begun.leaf_layers)
+    surgery.set_trainable(
+        begun.model,
+        begun.trains,
+        begun.leaf_layers,
+        keeps_norms=bool(spec.network.trunk),
+    )
     trained, training, images_swept = begun.model, spec.training, None
     examples = fit.Examples(
         context.images,
