@@ -58,7 +58,7 @@ class Tuned:
 def tuned(run_main, tmp_path_factory):
     tuned = Tuned(run_main, tmp_path_factory.mktemp("tuned"))
     tuned.first = tuned.increment(*tuned.given, "--class_batches=2")
-    tuned.second = tuned.increment("--class_batches=2")
+    tuned.second = tuned.increment()
     return tuned
 
 
