@@ -6,7 +6,6 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
 
 import msgspec
 
@@ -25,6 +24,7 @@ from hierkeras.training.spec import (
     Solved,
     Start,
     Together,
+    Tuned,
 )
 from hierkeras.tree.names import JobId
 
@@ -58,41 +58,19 @@ class Specs:
         """A model of `classes` that starts from none of the tree's."""
         return self._spec(Solved(None) if self.solves else Scratch(), classes)
 
-    def untuned(self, classes: Sequence[str]) -> JobSpec:
-        """A head above the trunk as it was given."""
-        return self._of_trunk(Solved(None), classes, crops=0)
-
-    def tuned(self, untuned: JobId, classes: Sequence[str]) -> JobSpec:
-        """A network from whose trunk the tree is to grow.
-
-        The head comes first, so that the trunk is not led astray by one that
-        knows nothing.
-
-        Args:
-            untuned: Id of the job of the head above the trunk as it was.
-            classes: Its classes.
-        """
-        network, training = self.recipe.network, self.recipe.training
-        return self._of_trunk(
-            Clone(untuned, "random", 1.0, 0.0, network.tuned_layers),
-            classes,
+    def tuned(self, classes: Sequence[str]) -> JobSpec:
+        """A network from whose trunk the tree is to grow."""
+        network = msgspec.structs.replace(self.recipe.network, feature_depths=0)
+        spec = self._spec(Tuned(network.tuned_layers), classes)
+        training = msgspec.structs.replace(
+            spec.training,
             heads="trained",
             crops=0,
             shrinkage=None,
             max_epochs=network.tuned_epochs,
-            augment=_CROPPED[training.augment],
+            augment=_CROPPED[spec.training.augment],
         )
-
-    def _of_trunk(
-        self, start: Start, classes: Sequence[str], **changes: Any
-    ) -> JobSpec:
-        """A job above the trunk itself, without features of other depths."""
-        spec = self._spec(start, classes)
-        return msgspec.structs.replace(
-            spec,
-            network=msgspec.structs.replace(spec.network, feature_depths=0),
-            training=msgspec.structs.replace(spec.training, **changes),
-        )
+        return msgspec.structs.replace(spec, network=network, training=training)
 
     def flat(self, parent: JobId, classes: Sequence[str]) -> JobSpec:
         """The flat increment of a job to `classes`."""

@@ -11,7 +11,7 @@ from hierkeras.recipe.recipe import Recipe
 from hierkeras.training import results, trunk_files
 from hierkeras.training.context import Context
 from hierkeras.training.jobs import Jobs
-from hierkeras.training.spec import Clone
+from hierkeras.training.spec import Tuned
 from hierkeras.training.trunk_files import Opened
 from hierkeras.tree.generation import Generation
 from hierkeras.tree.names import JobId
@@ -44,8 +44,7 @@ async def tuned(
         The recipe, of the trunk that it became.
     """
     specs = Specs(recipe, context.catalogue)
-    untuned = await jobs.run(specs.untuned(classes), "trunk untuned")
-    done = await jobs.run(specs.tuned(untuned.job, classes), "trunk")
+    done = await jobs.run(specs.tuned(classes), "trunk")
     model = results.load_model(context.store, done.job)
     trunk, network = trunk_files.tuned(model, recipe.network)
     trunk_files.keep(context.store, trunk, network)
@@ -81,5 +80,5 @@ def _trainings(first: Generation, trunk: str, store: Store) -> list[JobId]:
     return [
         spec.job
         for spec in specs
-        if isinstance(spec.start, Clone) and spec.network.trunk == trunk
+        if isinstance(spec.start, Tuned) and spec.network.trunk == trunk
     ]

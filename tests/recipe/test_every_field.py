@@ -132,7 +132,7 @@ def opened_trunk(recipe):
 
 def tuned_trunk(recipe):
     """Whether a trunk is trained, and by what job."""
-    spec = Specs(recipe, catalogue_of("ab", 8)).tuned("untuned", "ab")
+    spec = Specs(recipe, catalogue_of("ab", 8)).tuned("ab")
     is_trained = tuning.is_pending(recipe, None)
     return is_trained, spec.training.max_epochs, spec.start.leaf_layers
 
