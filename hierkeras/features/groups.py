@@ -18,7 +18,7 @@ from scipy.cluster import hierarchy
 
 from hierkeras.features.shards import Keys
 
-_GROUPS = 4
+COUNT = 4
 # With more images some of the classes tell enough, and one group of each.
 _MOST_IMAGES = 8_000
 # Clustering takes the square of their number.
@@ -54,7 +54,7 @@ def held_out(
     taken = order[: max(1, int((ends <= _MOST_IMAGES).sum()))]
     rows = rows[np.isin(labels[rows], taken)]
     rows = rows[np.argsort(keys[rows], kind="stable")]
-    return rows, _GROUPS if len(taken) == len(order) else 1
+    return rows, COUNT if len(taken) == len(order) else 1
 
 
 def groups(
@@ -72,15 +72,15 @@ def groups(
     """
     found = np.zeros(len(labels), np.int64)
     for members in _members(labels):
-        if len(members) <= _GROUPS:
+        if len(members) <= COUNT:
             found[members] = np.arange(len(members))
             continue
         tree = hierarchy.linkage(features[members].astype(np.float64), "ward")
-        own = hierarchy.fcluster(tree, _GROUPS, "maxclust") - 1
+        own = hierarchy.fcluster(tree, COUNT, "maxclust") - 1
         if not own.any():
             # All are equally far apart, as the same image over and over is:
             # no tree divides them, and a class is never held out whole.
-            own = np.arange(len(members)) % _GROUPS
+            own = np.arange(len(members)) % COUNT
         found[members] = own
     return found
 

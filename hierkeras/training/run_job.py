@@ -17,6 +17,8 @@ from scipy import special
 
 from hierkeras._errors import UserError
 from hierkeras.data.features import Features
+from hierkeras.features import curves
+from hierkeras.features.curves import Point
 from hierkeras.models import surgery
 from hierkeras.training import (
     beginnings,
@@ -86,7 +88,8 @@ def _solve(
     solved = solving.solve(spec, start, context)
     head = solved.solution.head
     if context.config.runtime.progress != "none" and solved.choice.num_images:
-        print(_told(label, spec, solved), file=sys.stderr, flush=True)
+        for line in _told(spec, solved):
+            print(f"[{label}] {line}", file=sys.stderr, flush=True)
     indices, labels = context.samples("validation", spec.classes)
     known = None
     if indices.size:  # a node of classes of one photo each has none
@@ -101,26 +104,42 @@ def _solve(
         seconds=time.monotonic() - begun,
         versions=results.versions(),
     )
-    history = [dataclasses.asdict(solved.choice)]
+    curve = [dataclasses.asdict(point) for point in solved.curve]
+    history = [dataclasses.asdict(solved.choice) | {"curve": curve}]
     with context.store.new_job(spec.job) as folder:
         solutions.write(folder, solved.solution)
         results.write(folder, result, history)
     return result
 
 
-def _told(label: str, spec: JobSpec, solved: solving.Solving) -> str:
-    """What a head was solved from, and what error to expect, in a line."""
+def _told(spec: JobSpec, solved: solving.Solving) -> list[str]:
+    """What a head was solved from, and what error to expect, in lines."""
     chosen = solved.choice
     assert chosen.error is not None  # images were held out
     # Each view is an image to the sums.
     views = 1 + spec.training.crops
     images = int(solved.solution.statistics.counts.sum()) // views
-    return (
-        f"[{label}] solved from {images:,} images: shrinkage "
-        f"{chosen.shrinkage:g}; of images that look unlike those it is solved "
-        f"from, {chosen.error:.1%} are not named right (groups of "
-        f"{chosen.num_images:,} images held out)"
-    )
+    return [
+        f"solved from {images:,} images: shrinkage {chosen.shrinkage:g}; of "
+        f"images that look unlike those it is solved from, {chosen.error:.1%} "
+        f"are not named right (groups of {chosen.num_images:,} images held "
+        "out)",
+        *_curve_lines(solved.curve, images / len(spec.classes)),
+    ]
+
+
+def _curve_lines(points: Sequence[Point], images: float) -> list[str]:
+    """What more photos would bring, if a curve tells that."""
+    if not curves.tells(points):
+        return []
+    errors = ", ".join(f"{point.error:.1%}" for point in points)
+    photos = ", ".join(f"{point.images:.0f}" for point in points)
+    now, twice = (curves.expected(points, n * images) for n in (1, 2))
+    return [
+        f"by photos of a class, {photos}: {errors} of such images are not "
+        f"named right; {now:.1%} is what that leads to with the "
+        f"{images:.0f} that there are, {twice:.1%} with twice as many"
+    ]
 
 
 def _train_and_write(

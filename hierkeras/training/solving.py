@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from hierkeras.features import choice
+from hierkeras.features import choice, curves
 from hierkeras.features.choice import Choice, Examples
+from hierkeras.features.curves import Point
 from hierkeras.features.embedding import keys_of
 from hierkeras.features.statistics import Statistics, summed
 from hierkeras.features.views import WHOLE, View
@@ -34,11 +35,14 @@ class Solving:
         solution: The head, and the sums that it came from.
         choice: What was chosen, and on what.
         images_swept: Training images whose features were added up.
+        curve: Errors of heads of fewer images, where all images are added up;
+            a head that goes on from sums costs what is new, and no more.
     """
 
     solution: Solution
     choice: Choice
     images_swept: int
+    curve: Sequence[Point] = ()
 
 
 def solve(spec: JobSpec, start: Solved, context: Context) -> Solving:
@@ -63,14 +67,16 @@ def solve(spec: JobSpec, start: Solved, context: Context) -> Solving:
     both = [each for each in (known, fresh) if each is not None]
     statistics = both[0] if len(both) == 1 else both[0].plus(both[1])
     statistics = statistics.of(spec.classes)
-    chosen = choice.choose(
-        statistics, images.examples(spec.classes), spec.training.shrinkage
-    )
+    examples = images.examples(spec.classes)
+    chosen = choice.choose(statistics, examples, spec.training.shrinkage)
     head = choice.solved(statistics, chosen)
     return Solving(
         Solution(head, statistics, images.fingerprints(spec.classes)),
         chosen,
         len(images.indices(new)) if new else 0,
+        curves.curve(examples, spec.classes, chosen.shrinkage)
+        if start.parent is None
+        else (),
     )
 
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from scipy import special
 
-from hierkeras.features import heads
+from hierkeras.features import curves, heads
+from hierkeras.features.curves import Point
 from hierkeras.features.statistics import summed
 from hierkeras.features.views import View
 from hierkeras.training import models, results, solutions, solving
@@ -215,12 +216,37 @@ def test_what_error_to_expect_is_told(ground, capsys, progress):
     run_job(spec, "root first", telling(ground, progress=progress))
     (chosen,) = results.read_history(ground.context.store, spec.job)
     count = len(ground.context.samples("train", CLASSES)[0])
-    assert told(capsys) == [
+    assert told(capsys)[:1] == [
         f"[root first] solved from {count} images: shrinkage {shrinkage}; of "
         "images that look unlike those it is solved from, "
         f"{chosen['error']:.1%} are not named right (groups of {count} images "
         "held out)"
     ]
+
+
+def test_what_more_photos_would_bring_is_told_if_it_is_known(
+    ground, capsys, monkeypatch
+):
+    curve = [Point(n, 0.8 / n**0.5) for n in (4.0, 9.0, 16.0)]
+    monkeypatch.setattr(curves, "curve", lambda *_: curve)
+    spec = ground.spec(shrinkage=0.15)
+    run_job(spec, "root first", telling(ground, progress="lines"))
+    count = len(ground.context.samples("train", CLASSES)[0]) / len(CLASSES)
+    now, twice = (0.8 / (n * count) ** 0.5 for n in (1, 2))
+    assert told(capsys)[1:] == [
+        "[root first] by photos of a class, 4, 9, 16: 40.0%, 26.7%, 20.0% of "
+        f"such images are not named right; {now:.1%} is what that leads to "
+        f"with the {count:.0f} that there are, {twice:.1%} with twice as many"
+    ]
+    (chosen,) = results.read_history(ground.context.store, spec.job)
+    assert [Point(**point) for point in chosen["curve"]] == curve
+
+
+def test_a_head_that_goes_on_from_sums_has_no_curve(ground, parent):
+    spec = ground.spec("012", parent.job, crops=1)
+    run_job(spec, "root flat", ground.context)
+    (chosen,) = results.read_history(ground.context.store, spec.job)
+    assert chosen["curve"] == []
 
 
 def test_nothing_is_told_without_progress(ground, capsys):
