@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hierkeras import _common_flags
+from hierkeras import _common_flags, _terminal
 from hierkeras.data import told
 from hierkeras.data.source import Source
 from hierkeras.growth import changes, summary
@@ -118,10 +118,15 @@ class Report:
             print(json.dumps(self._object(done, exported), indent=1))
             return
         began = [self.before, *done]
+        watched = _terminal.is_watched()
         for before, generation in zip(began, done, strict=False):
             print("\n".join(summary.step_lines(generation, before)))
+            if watched:
+                _terminal.draw(generation)
         latest = began[-1]
-        if latest is not None:
+        if latest is not None and watched:
+            _terminal.draw_tree(latest.tree)
+        elif latest is not None:
             print("\n".join(summary.tree_lines(latest.tree)))
         if exported:
             from hierkeras.serving import exporting

@@ -79,7 +79,7 @@ def step_lines(
     if unreadable:
         lines.append(
             f"  {counted(len(unreadable), 'unreadable image')} left out: "
-            f"{_some(unreadable)}"
+            f"{some(unreadable)}"
         )
     lines += [f"  {line}" for line in duplicate_lines(step.duplicates)]
     lines += [f"  {line}" for line in exemplar_lines(step)]
@@ -131,8 +131,8 @@ def change_lines(changes: Changes) -> list[str]:
     """Which images changed, in words; nothing if none did."""
     if not changes.classes:
         return []
-    some = _some([_change(changed) for changed in changes.classes])
-    return [f"images changed since they were learnt: {some}"]
+    told = some([_change(changed) for changed in changes.classes])
+    return [f"images changed since they were learnt: {told}"]
 
 
 def case_lines(
@@ -152,7 +152,7 @@ def case_lines(
     ]
     if not groups:
         return []
-    return [f"classes that differ only in case: {_some(groups)}"]
+    return [f"classes that differ only in case: {some(groups)}"]
 
 
 def relearnable(changes: Changes) -> str:
@@ -178,7 +178,7 @@ def tree_lines(tree: nodes.Tree) -> list[str]:
     for node in tree.nodes():
         indent = "  " * len(tree.path(node.name))
         if isinstance(node, nodes.Leaf):
-            lines.append(f"{indent}{node.name}: {_some(node.classes)}")
+            lines.append(f"{indent}{node.name}: {some(node.classes)}")
         else:
             lines.append(
                 f"{indent}{node.name}: branch over {len(node.classes)} classes"
@@ -194,7 +194,7 @@ def pending_lines(batches: Sequence[Sequence[str]]) -> list[str]:
     """
     return [
         f"pending: {counted(len(batch), 'new class', 'new classes')}: "
-        f"{_some(batch)}"
+        f"{some(batch)}"
         for batch in batches
     ]
 
@@ -207,7 +207,7 @@ def counted(number: int, singular: str, plural: str | None = None) -> str:
 def _received(decision: Decision) -> str:
     if not decision.received:
         return ""
-    return f"received {_some(decision.received)}: "
+    return f"received {some(decision.received)}: "
 
 
 def _change(changed: ChangedClass) -> str:
@@ -218,7 +218,8 @@ def _change(changed: ChangedClass) -> str:
     return f"{changed.name} ({what if more else 'as many, but others'})"
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
     some = ", ".join(map(shown, names[:_SHOWN_CLASSES]))
     more = len(names) - _SHOWN_CLASSES
     return f"{some} and {more} more" if more > 0 else some
