@@ -8,11 +8,12 @@ WORKDIR/features/<trunk id>/
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
@@ -20,6 +21,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from etils import epath
 
+from hierkeras import _progress
 from hierkeras.data.catalogue import Catalogue
 from hierkeras.data.images import Images
 from hierkeras.features import shards
@@ -42,7 +44,7 @@ class Embedding:
             (n, f). It is called if an image is new, and once.
         images: The images.
         batch_size: Images that go through the trunk at once.
-        is_quiet: Whether nothing is told of how far it is.
+        progress: How far it is, on stderr: `bar`, `lines` or `none`.
     """
 
     def __init__(
@@ -51,13 +53,13 @@ class Embedding:
         trunk: Callable[[], keras.Model],
         images: Images,
         batch_size: int = 64,
-        is_quiet: bool = False,
+        progress: str = "lines",
     ) -> None:
         self._folder = folder
         self._trunk = trunk
         self._images = images
         self._batch_size = batch_size
-        self._is_quiet = is_quiet
+        self._progress = progress
         self._known: dict[str, shards.Shards] = {}
 
     def of(self, indices: Indices, view: View = WHOLE) -> Vectors:
@@ -103,23 +105,37 @@ class Embedding:
     def _embed(
         self, missing: Indices, known: shards.Shards, view: View
     ) -> shards.Shards:
-        progress = _Progress(len(missing), view, self._is_quiet)
+        lines = _Lines(len(missing), view)
         size, done = _FIRST_SHARD, 0
-        while done < len(missing):
-            start = time.monotonic()
-            block = missing[done : done + size]
-            keys = keys_of(self._images.source.catalogue, block)
-            vectors = self._run(block, view.boxes(keys))
-            known = known.plus(keys, vectors)
-            done += len(block)
-            seconds = time.monotonic() - start
-            progress.tell(done)
-            if seconds < _SECONDS_PER_SHARD / 2:
-                size = min(2 * size, _LARGEST_SHARD)
+        with self._shown(len(missing), view) as advance:
+            while done < len(missing):
+                start = time.monotonic()
+                block = missing[done : done + size]
+                keys = keys_of(self._images.source.catalogue, block)
+                vectors = self._run(block, view.boxes(keys), advance)
+                known = known.plus(keys, vectors)
+                done += len(block)
+                seconds = time.monotonic() - start
+                if self._progress == "lines":
+                    lines.tell(done)
+                if seconds < _SECONDS_PER_SHARD / 2:
+                    size = min(2 * size, _LARGEST_SHARD)
         return known
 
+    @contextlib.contextmanager
+    def _shown(self, total: int, view: View) -> Iterator[Callable[[int], None]]:
+        """A bar on a terminal, which is told how many images are done."""
+        if self._progress != "bar":
+            yield lambda _: None
+            return
+        with _progress.bar("features", total, unit=_unit(view)) as bar:
+            yield bar.advance
+
     def _run(
-        self, block: Indices, boxes: npt.NDArray[np.float32] | None
+        self,
+        block: Indices,
+        boxes: npt.NDArray[np.float32] | None,
+        advance: Callable[[int], None] = lambda _: None,
     ) -> npt.NDArray[np.float32]:
         batches = self._images.evaluation_batches(block, self._batch_size)
         found, start = [], 0
@@ -131,6 +147,7 @@ class Embedding:
                 )
             found.append(self._runner(images).numpy())
             start += len(images)
+            advance(len(images))
         return np.concatenate(found)
 
     @functools.cached_property
@@ -165,22 +182,23 @@ def keys_of(catalogue: Catalogue, indices: Indices) -> Keys:
     return np.array([each.digest() for each in hashed], KEY_TYPE)
 
 
-class _Progress:
+def _unit(view: View) -> str:
+    return "crops" if view.number else "images"
+
+
+class _Lines:
     """Tells how far the embedding is, a line a shard."""
 
-    def __init__(self, total: int, view: View, is_quiet: bool) -> None:
+    def __init__(self, total: int, view: View) -> None:
         self._total = total
-        self._what = "crops" if view.number else "images"
-        self._is_quiet = is_quiet
+        self._unit = _unit(view)
         self._start = time.monotonic()
 
     def tell(self, done: int) -> None:
-        if self._is_quiet:
-            return
         rate = done / max(time.monotonic() - self._start, 1e-9)
         left = (self._total - done) / rate
         line = (
-            f"[features] {done:,} of {self._total:,} {self._what}, "
+            f"[features] {done:,} of {self._total:,} {self._unit}, "
             f"{rate:,.0f} a second"
         )
         if done < self._total:

@@ -208,7 +208,7 @@ class _Decoded:
                 folder,
                 trunk,
                 self.images,
-                is_quiet=self._config.runtime.progress == "none",
+                progress=self._config.runtime.progress,
             )
         return self._embeddings[folder]
 

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from etils import epath
 
+from hierkeras import _progress
 from hierkeras.data.features import Features
 from hierkeras.data.images import Images
 from hierkeras.recipe.training import Training
@@ -22,6 +23,7 @@ from hierkeras.training import checkpoint, schedules
 from hierkeras.training.context import Runtime
 from hierkeras.training.losses import Objective
 from hierkeras.training.monitoring import Begun, Monitor
+from hierkeras.training.progress import Shown
 from hierkeras.training.tensorboard import RunWriter
 from hierkeras.training.validation import Validation
 
@@ -138,8 +140,16 @@ def fit(
     callbacks = [Validation(*looks, listeners), *listeners]
     done, skipped = len(monitor.history), saved.state.steps if saved else 0
     stopped = saved is not None and saved.state.stopped
-    # Keras writes its bar to stdout, which is for results.
-    with contextlib.redirect_stdout(sys.stderr), _noting(keeper, run, steps):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_noting(keeper, run, steps))
+        if run.runtime.progress == "bar":
+            each = recipe.batch_size
+            bar = _progress.bar(
+                run.label,
+                recipe.max_epochs * steps * each,
+                (done * steps + skipped) * each,
+            )
+            callbacks.append(Shown(stack.enter_context(bar), each))
         # Keras wants every epoch of a call to have as many steps.
         while done < recipe.max_epochs and not stopped:
             last = done + 1 if skipped else recipe.max_epochs
@@ -156,7 +166,7 @@ def fit(
                 steps_per_epoch=steps - skipped,
                 callbacks=callbacks,
                 shuffle=False,  # the data set is shuffled already
-                verbose=1 if run.runtime.progress == "bar" else 0,
+                verbose=0,
             )
             done, skipped, stopped = last, 0, model.stop_training
     return Fitted(monitor.history, run.rate_factor)

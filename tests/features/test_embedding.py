@@ -1,15 +1,18 @@
 """Features of images: each image goes through the trunk once in its life."""
 
 import dataclasses
+import io
 import subprocess
 import sys
 
 import keras
 import numpy as np
 import pytest
+import rich.console
 import tensorflow as tf
 from etils import epath
 
+from hierkeras import _progress
 from hierkeras._errors import UserError
 from hierkeras.data.arrays import ArraySource, checksums
 from hierkeras.data.catalogue import Catalogue
@@ -94,7 +97,7 @@ def embed(folder):
     """Makes an embedding of some pixels, in batches of 8."""
 
     def embed(pixels, trunk, **options):
-        options = {"batch_size": 8, "is_quiet": True} | options
+        options = {"batch_size": 8, "progress": "none"} | options
         return Embedding(folder, trunk, images_of(pixels), **options)
 
     return embed
@@ -222,7 +225,7 @@ def test_no_numbers_are_one_line(embed, folder, value):
 
 def test_how_far_it_is_is_told_a_line_a_shard(embed, monkeypatch, capsys):
     monkeypatch.setattr(embedding, "_FIRST_SHARD", 12)
-    ours = embed(pixels_of(), Counting(), is_quiet=False)
+    ours = embed(pixels_of(), Counting(), progress="lines")
     ours.of(EVERY)
     ours.of(EVERY, View(1))
     first, second, crops, _ = capsys.readouterr().err.splitlines()
@@ -233,6 +236,16 @@ def test_how_far_it_is_is_told_a_line_a_shard(embed, monkeypatch, capsys):
     assert crops.startswith("[features] 12 of 20 crops, ")
     embed(pixels_of(seed=1), Counting()).of(EVERY)
     assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_is_shown_a_bar(embed, monkeypatch, capsys):
+    seen = io.StringIO()
+    console = rich.console.Console(file=seen, force_terminal=True, width=120)
+    monkeypatch.setattr(_progress, "Console", lambda stderr: console)
+    embed(pixels_of(), Counting(), progress="bar").of(EVERY, View(1))
+    assert capsys.readouterr().err == ""
+    for part in ("[features]", "100%", "crops/s"):
+        assert part in seen.getvalue(), part
 
 
 def test_keys_of_digests_that_are_text_are_as_long_and_differ():

@@ -1,5 +1,7 @@
 """Keras's loop as the recipe asks for it, on networks that know no luck."""
 
+import functools
+import io
 import json
 import os
 import pathlib
@@ -9,8 +11,10 @@ import sys
 import keras
 import numpy as np
 import pytest
+import rich.console
 import tensorflow as tf
 
+from hierkeras import _progress
 from hierkeras.data.arrays import ArraySource, checksums
 from hierkeras.data.catalogue import Catalogue
 from hierkeras.data.images import Images
@@ -47,7 +51,7 @@ def constant_model(num_classes):
     return model
 
 
-def run(images, model, validation_labels, **recipe):
+def run(images, model, validation_labels, progress="none", **recipe):
     indices = np.arange(len(validation_labels))
     labels = np.array(validation_labels, np.int32)
     examples = Examples(
@@ -55,7 +59,7 @@ def run(images, model, validation_labels, **recipe):
         (np.arange(6, 12), np.zeros(6, np.int32)),
         (indices, labels),
     )
-    run = Run("root", 0, Runtime(progress="none"))
+    run = Run("root", 0, Runtime(progress=progress))
     return fit(
         Objective(model), Training(augment="none", **recipe), examples, run
     ).history
@@ -161,3 +165,28 @@ def test_two_devices_learn_what_one_learns(tmp_path):
     # A branch and its leaves learn together there, too.
     assert found["branch_error"] < 0.4  # 0.75 by chance
     assert found["leaf_error"] < 0.2  # 0.5 by chance
+
+
+def test_a_terminal_is_shown_a_bar_and_a_pipe_lines(
+    images, monkeypatch, capsys
+):
+    seen = io.StringIO()
+    console = functools.partial(
+        rich.console.Console, file=seen, force_terminal=True, width=120
+    )
+    monkeypatch.setattr(_progress, "Console", lambda stderr: console())
+    asked = {"schedule": "cosine", "max_epochs": 2, "batch_size": 3}
+
+    run(images, constant_model(2), [0, 1], progress="bar", **asked)
+
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+    for part in ("[root]", "100%", "images/s", "left; epoch 2, validation err"):
+        assert part in seen.getvalue(), part
+    assert "\x1b[?25h" in seen.getvalue()  # the cursor is there meanwhile
+
+    run(images, constant_model(2), [0, 1], progress="lines", **asked)
+
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("[root] epoch 1/2: loss ")
+    assert second.startswith("[root] epoch 2/2: loss ")
