@@ -116,6 +116,7 @@ EVERYWHERE = (
     "hierkeras._archives",
     "hierkeras._errors",
     "hierkeras._faults",
+    "hierkeras._progress",
     "hierkeras._option",
     "hierkeras._signals",
 )
