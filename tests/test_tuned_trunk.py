@@ -74,6 +74,12 @@ def test_it_is_trained_once(tuned):
     assert {type(spec.start) for spec in tuned.jobs(2).values()} == {Solved}
 
 
+def test_what_it_has_seen_is_not_taken_for_what_it_will_say(tuned):
+    for outcome in (tuned.first, tuned.second):
+        assert "images, which the trunk did not see either, " in outcome.stderr
+        assert "held out" not in outcome.stderr
+
+
 def test_the_tree_grows_from_what_it_became(tuned):
     given, became = (
         tuned.jobs(1)[label].network.trunk for label in ("trunk", "root first")
