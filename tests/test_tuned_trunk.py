@@ -1,11 +1,12 @@
 """A trunk that is trained on the first classes before it stays as it is."""
 
+import json
 import shutil
 
 import numpy as np
 import pytest
 
-from hierkeras import increment
+from hierkeras import doctor, increment
 from hierkeras.models import trunks
 from hierkeras.recipe import remembered
 from hierkeras.training import results
@@ -111,6 +112,12 @@ def test_a_trunk_that_is_gone_is_made_again(tuned):
     again = tuned.increment(*tuned.given)
     assert again.status == 0, again.stderr
     trunks.read(tuned.store.trunk(trunk), trunk)
+
+
+def test_the_doctor_finds_no_damage(tuned, run_main):
+    outcome = run_main(doctor, f"--workdir={tuned.workdir}", "--format=json")
+    found = json.loads(outcome.stdout)["findings"]
+    assert [each for each in found if each["level"] == "damage"] == []
 
 
 @pytest.mark.parametrize(
