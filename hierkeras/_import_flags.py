@@ -70,7 +70,6 @@ def asked(before: Asked) -> Asked:
         "backbone": path,
         "backbone_weights": "none",
         "feature_depths": 0,
-        "tuned_epochs": 0,
     }
     for name, value in wanted.items():
         if before.changes.get(name, value) != value:

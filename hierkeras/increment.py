@@ -29,7 +29,7 @@ from hierkeras import (
 from hierkeras._errors import UserError
 from hierkeras.data import nothing, registry, told
 from hierkeras.data.splits import check_enough
-from hierkeras.growth import changes, relearn, steps, summary, tuning
+from hierkeras.growth import changes, relearn, steps, summary
 from hierkeras.models.registry import ModelConfig
 from hierkeras.recipe import compose, fields, presets, remembered, resolve
 from hierkeras.recipe.compose import Composed
@@ -197,8 +197,6 @@ def _open(
     if trunk_files.is_named(composed.recipe):
         startup.start_tensorflow()
         opened = trunk_files.opened(composed.recipe)
-        if latest is not None and opened.recipe.network.tuned_epochs:
-            opened = tuning.followed(opened, store.history(latest), store)
         composed = dataclasses.replace(composed, recipe=opened.recipe)
         trunk = opened.trunk
         imported = importing.classifier(names, opened.head) if imports else None

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 # Whether decoded images are kept in memory; see `hierkeras.data.images`.
 Cache = Literal["auto", "memory", "none"]
 # How images are changed at random while they are learnt; auto: by the data.
-Augmentation = Literal[
-    "auto", "none", "shift", "mirror", "shift_mirror", "crop", "crop_mirror"
-]
+Augmentation = Literal["auto", "none", "shift", "mirror", "shift_mirror"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -68,38 +68,12 @@ def choose(
         examples: The images that may be held out.
         shrinkage: The only candidate; None: `SHRINKAGES` are.
     """
+    candidates = SHRINKAGES if shrinkage is None else (shrinkage,)
     held = [
-        _taken_out(statistics, examples, rows)
+        _Held(statistics, examples, rows)
         for rows in _folds(examples, statistics.classes)
         if len(rows)
     ]
-    return _chosen(held, shrinkage)
-
-
-def choose_by(
-    statistics: Statistics, others: Examples, shrinkage: float | None
-) -> Choice:
-    """Chooses by images that are not in the sums.
-
-    What a trunk was trained on it knows: it says nothing of what it will say
-    of others. So above such a trunk images are held out that were held out of
-    its training, too.
-
-    Args:
-        statistics: Sums over the training images.
-        others: Other images of the same classes; there may be none.
-        shrinkage: As of `choose`.
-    """
-    rows = np.arange(len(others.labels))
-    held = []
-    if len(rows):
-        features = others.read(rows)
-        held.append(_Held(statistics, features, others.labels, len(rows)))
-    return _chosen(held, shrinkage)
-
-
-def _chosen(held: list[_Held], shrinkage: float | None) -> Choice:
-    candidates = SHRINKAGES if shrinkage is None else (shrinkage,)
     # Views of an image are right or wrong together: they count as one.
     num_images = sum(fold.num_images for fold in held)
     if not num_images:
@@ -111,38 +85,33 @@ def _chosen(held: list[_Held], shrinkage: float | None) -> Choice:
     return Choice(chosen, temperature, errors[chosen], num_images)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
 class _Held:
     """Images that are held out, and the sums of the others.
 
-    Args:
-        others: Those sums.
-        features: Float array of shape (n, f), of every view of the images.
-        labels: int array of shape (n,): the place of each class in the sums.
-        num_images: How many images they are.
+    Attributes:
+        labels: Place of each image's class in those sums.
     """
 
-    others: Statistics
-    features: npt.NDArray[np.floating]
-    labels: npt.NDArray[np.int32]
-    num_images: int
+    def __init__(
+        self,
+        statistics: Statistics,
+        examples: Examples,
+        rows: npt.NDArray[np.int64],
+    ) -> None:
+        self.num_images = len(rows)
+        features = examples.read(rows)
+        views = len(features) // len(rows)
+        labels = np.tile(examples.labels[rows], views)
+        here = np.unique(labels)
+        names = [statistics.classes[label] for label in here.tolist()]
+        taken_out = summed(features, np.searchsorted(here, labels), names)
+        self._others = statistics.minus(taken_out)
+        # No group is all of a class: the others are of the same classes.
+        self.labels = labels
+        self._features = features.astype(np.float64)
 
     def logits(self, shrinkage: float) -> FloatArray:
-        return heads.solve(self.others, shrinkage).logits(self.features)
-
-
-def _taken_out(
-    statistics: Statistics, examples: Examples, rows: npt.NDArray[np.int64]
-) -> _Held:
-    features = examples.read(rows)
-    views = len(features) // len(rows)
-    labels = np.tile(examples.labels[rows], views)
-    here = np.unique(labels)
-    names = [statistics.classes[label] for label in here.tolist()]
-    taken_out = summed(features, np.searchsorted(here, labels), names)
-    # No group is all of a class: the others are of the same classes.
-    others = statistics.minus(taken_out)
-    return _Held(others, features.astype(np.float64), labels, len(rows))
+        return heads.solve(self._others, shrinkage).logits(self._features)
 
 
 def _folds(

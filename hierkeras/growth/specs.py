@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 
 import msgspec
 
 from hierkeras.data.catalogue import Catalogue
-from hierkeras.data.source import Augmentation
 from hierkeras.recipe.recipe import Recipe
 from hierkeras.recipe.remembered import without_weights
 from hierkeras.training.spec import (
@@ -24,14 +22,8 @@ from hierkeras.training.spec import (
     Solved,
     Start,
     Together,
-    Tuned,
 )
 from hierkeras.tree.names import JobId
-
-# How a trunk sees images while it is trained; heads are solved from others.
-_CROPPED: Mapping[Augmentation, Augmentation] = MappingProxyType(
-    {"none": "crop", "mirror": "crop_mirror"}
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,20 +49,6 @@ class Specs:
     def scratch(self, classes: Sequence[str]) -> JobSpec:
         """A model of `classes` that starts from none of the tree's."""
         return self._spec(Solved(None) if self.solves else Scratch(), classes)
-
-    def tuned(self, classes: Sequence[str]) -> JobSpec:
-        """A network from whose trunk the tree is to grow."""
-        network = msgspec.structs.replace(self.recipe.network, feature_depths=0)
-        spec = self._spec(Tuned(network.tuned_layers), classes)
-        training = msgspec.structs.replace(
-            spec.training,
-            heads="trained",
-            crops=0,
-            shrinkage=None,
-            max_epochs=network.tuned_epochs,
-            augment=_CROPPED[spec.training.augment],
-        )
-        return msgspec.structs.replace(spec, network=network, training=training)
 
     def flat(self, parent: JobId, classes: Sequence[str]) -> JobSpec:
         """The flat increment of a job to `classes`."""

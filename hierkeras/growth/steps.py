@@ -16,7 +16,7 @@ import numpy.typing as npt
 from hierkeras._errors import UserError
 from hierkeras.data.catalogue import SPLITS
 from hierkeras.data.splits import check_enough
-from hierkeras.growth import memory, summary, tuning
+from hierkeras.growth import memory, summary
 from hierkeras.growth.changes import (
     Changes,
     find_changes,
@@ -89,7 +89,6 @@ class _Arrived:
         context: The images, less those that are left out.
         duplicates: Images that are there twice.
         imported: What the step takes over; None: it learns.
-        tuning: The jobs that trained the trunk that it grows from.
     """
 
     latest: Generation | None
@@ -98,7 +97,6 @@ class _Arrived:
     context: Context
     duplicates: tuple[Duplicates, ...]
     imported: Classifier | None = None
-    tuning: tuple[JobUse, ...] = ()
 
     @property
     def tree(self) -> Tree | None:
@@ -141,8 +139,6 @@ def grow(
         for line in [*opening, *summary.duplicate_lines(arrived.duplicates)]:
             print(line, file=sys.stderr, flush=True)
         opening = []
-        if tuning.is_pending(workshop.recipe, arrived.tree):
-            workshop, arrived = interruption.run(_tuned(workshop, arrived))
         tree, step = interruption.run(_step(arrived, workshop))
         store = arrived.context.store
         made = _generation(tree, step, arrived, workshop)
@@ -271,21 +267,6 @@ def _changes(latest: Generation | None, context: Context) -> Changes:
     return find_changes(latest, context) if latest else Changes()
 
 
-async def _tuned(
-    workshop: Workshop, arrived: _Arrived
-) -> tuple[Workshop, _Arrived]:
-    """The same, of the trunk that the first classes make of the given one."""
-    jobs = Jobs(arrived.context, workshop.executor)
-    recipe = await tuning.tuned(
-        workshop.recipe, arrived.new_classes, arrived.context, jobs
-    )
-    remembered = msgspec.structs.replace(workshop.remembered, recipe=recipe)
-    return (
-        dataclasses.replace(workshop, remembered=remembered),
-        dataclasses.replace(arrived, tuning=jobs.uses()),
-    )
-
-
 async def _step(arrived: _Arrived, workshop: Workshop) -> tuple[Tree, Step]:
     """Grows the tree by the new classes that arrived, or relearns."""
     tree, known = arrived.tree, arrived.known
@@ -311,7 +292,7 @@ async def _step(arrived: _Arrived, workshop: Workshop) -> tuple[Tree, Step]:
     return grown, Step(
         new_classes=arrived.new_classes,
         decisions=decisions,
-        jobs=(*arrived.tuning, *grows.jobs.uses()),
+        jobs=grows.jobs.uses(),
         scratch=scratch,
         unreadable_images=dict(arrived.context.config.unreadable),
         old_error_before=assessor.error(tree, known) if tree else None,

@@ -224,25 +224,6 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             100,
         ),
     ] = 0
-    tuned_epochs: Annotated[
-        int,
-        option(
-            "Passes over the first step's training images in which the trunk "
-            "itself is trained, before it stays as it is; 0: it is left as it "
-            "was.",
-            0,
-            10**6,
-        ),
-    ] = 0
-    tuned_layers: Annotated[
-        int,
-        option(
-            "How many of the trunk's layers are trained then, counted from "
-            "the softmax layer down; 0: all.",
-            0,
-            10**6,
-        ),
-    ] = 0
 
     @property
     def is_file(self) -> bool:

@@ -264,13 +264,7 @@ def shrink_and_perturb(
             weight.assign(shrink * weight + noise * random)
 
 
-def set_trainable(
-    model: keras.Model,
-    part: str,
-    leaf_layers: int = 0,
-    *,
-    keeps_norms: bool = False,
-) -> None:
+def set_trainable(model: keras.Model, part: str, leaf_layers: int = 0) -> None:
     """Chooses the part of a network that training changes.
 
     Frozen batch normalisation also runs in inference mode, so a frozen body
@@ -283,8 +277,6 @@ def set_trainable(
         leaf_layers: With "all", how many layers with a kernel, counted from
             the logits down, are trained with what is above them; 0, or more
             than there are: all.
-        keeps_norms: Whether batch normalisation stays as it is all the same:
-            statistics of many images are better than those of a few.
 
     Raises:
         ValueError: `part` is none of these.
@@ -297,12 +289,8 @@ def set_trainable(
     model.trainable = True
     lowest = cut(model, leaf_layers)
     for number, layer in enumerate(model.layers):
-        is_kept = keeps_norms and isinstance(
-            layer, keras.layers.BatchNormalization
-        )
-        layer.trainable = not is_kept and (
-            (part == "all" and number >= lowest)
-            or (part == "head" and layer.name == HEAD)
+        layer.trainable = (part == "all" and number >= lowest) or (
+            part == "head" and layer.name == HEAD
         )
 
 

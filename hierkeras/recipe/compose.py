@@ -112,7 +112,7 @@ def _left_out(given: Mapping[str, Any]) -> dict[str, Any]:
     """What the given fields have no use for, unless it is given, too."""
     changed: dict[str, Any] = {}
     if given.get("heads") == "trained":
-        changed |= {"crops": 0, "shrinkage": None, "tuned_epochs": 0}
+        changed |= {"crops": 0, "shrinkage": None}
     if ModelConfig(backbone=given.get("backbone", "")).is_file:
         # A network of a file is as it was saved.
         changed["backbone_weights"] = "none"

@@ -52,7 +52,7 @@ def check(recipe: Recipe) -> None:
     if recipe.training.heads == "solved":
         _check_solved(recipe)
     else:
-        _check_trained(recipe)
+        _check_trained(recipe.training)
     if not recipe.network.trunk:
         _check_without_trunk(recipe.network)
     if recipe.growth.increments != "flat":
@@ -86,16 +86,10 @@ def _check_solved(recipe: Recipe) -> None:
         )
 
 
-def _check_trained(recipe: Recipe) -> None:
+def _check_trained(training: Training) -> None:
     """Refuses what networks that are trained would ignore."""
-    solved = {
-        "crops": (recipe.training.crops, 0),
-        "shrinkage": (recipe.training.shrinkage, None),
-        # Trained networks train their trunk anyway.
-        "tuned_epochs": (recipe.network.tuned_epochs, 0),
-    }
-    for name, (value, neutral) in solved.items():
-        if value != neutral:
+    for name, neutral in (("crops", 0), ("shrinkage", None)):
+        if (value := getattr(training, name)) != neutral:
             raise UsageError(
                 f"{name} is of solved heads; give heads=solved, or "
                 f"{name}={'unset' if neutral is None else neutral}. "
@@ -105,13 +99,13 @@ def _check_trained(recipe: Recipe) -> None:
 
 def _check_without_trunk(network: ModelConfig) -> None:
     """Refuses what a network that nobody trained would ignore."""
-    for name in ("feature_depths", "tuned_epochs", "tuned_layers"):
-        if value := getattr(network, name):
-            raise UsageError(
-                f"{name} is of a trunk; give --backbone=FILE.keras, or "
-                f"{name}=0. Received: {name}={value}, "
-                f"backbone={network.backbone}"
-            )
+    if network.feature_depths:
+        raise UsageError(
+            "feature_depths is of a trunk; give --backbone=FILE.keras, or "
+            "feature_depths=0. Received: "
+            f"feature_depths={network.feature_depths}, "
+            f"backbone={network.backbone}"
+        )
     if network.input_range is not None:
         raise UsageError(
             "input_range is of the network of a file; give "

@@ -54,10 +54,9 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Augmentation,
         option(
             "How images are changed at random while they are learnt: moved by "
-            "up to an eighth of their size (shift), cut to a quarter to all "
-            "of their area (crop), half of them mirrored (mirror); "
-            "auto: none for digits, shift_mirror for photos, but shift where "
-            "classes are mirror images of each other.",
+            "up to an eighth of their size (shift), half of them mirrored "
+            "(mirror), or both; auto: none for digits, both for photos, but "
+            "shift where classes are mirror images of each other.",
             flag="augment",
         ),
     ] = "auto"

@@ -25,7 +25,6 @@ from hierkeras.training.spec import (
     Scratch,
     Solved,
     Together,
-    Tuned,
     leaf_layers,
 )
 from hierkeras.tree.names import JobId
@@ -95,8 +94,6 @@ def begin(
             )
             maker.shrink(model, shrink, perturb, layers)
             return Begun(model.network, leaf_layers=layers)
-        case Tuned(layers):
-            return Begun(maker.fresh(spec.classes), leaf_layers=layers)
         case Preview(parent):
             return Begun(maker.covering(parent), trains="none")
         case Refined(parent):

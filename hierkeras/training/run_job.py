@@ -119,19 +119,11 @@ def _told(spec: JobSpec, solved: solving.Solving) -> list[str]:
     # Each view is an image to the sums.
     views = 1 + spec.training.crops
     images = int(solved.solution.statistics.counts.sum()) // views
-    solved_from = (
-        f"solved from {images:,} images: shrinkage {chosen.shrinkage:g}"
-    )
-    if spec.network.tuned_epochs:
-        return [
-            f"{solved_from}; of {chosen.num_images:,} validation images, "
-            f"which the trunk did not see either, {chosen.error:.1%} are not "
-            "named right"
-        ]
     return [
-        f"{solved_from}; of images that look unlike those it is solved from, "
-        f"{chosen.error:.1%} are not named right (groups of "
-        f"{chosen.num_images:,} images held out)",
+        f"solved from {images:,} images: shrinkage {chosen.shrinkage:g}; of "
+        f"images that look unlike those it is solved from, {chosen.error:.1%} "
+        f"are not named right (groups of {chosen.num_images:,} images held "
+        "out)",
         *_curve_lines(solved.curve, images / len(spec.classes)),
     ]
 
@@ -239,12 +231,7 @@ def _train(
     context: Context,
     rate_factor: float,
 ) -> fit.Fitted:
-    surgery.set_trainable(
-        begun.model,
-        begun.trains,
-        begun.leaf_layers,
-        keeps_norms=bool(spec.network.trunk),
-    )
+    surgery.set_trainable(begun.model, begun.trains, begun.leaf_layers)
     trained, training, images_swept = begun.model, spec.training, None
     examples = fit.Examples(
         context.images,

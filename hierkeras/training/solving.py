@@ -35,9 +35,8 @@ class Solving:
         solution: The head, and the sums that it came from.
         choice: What was chosen, and on what.
         images_swept: Training images whose features were added up.
-        curve: Errors of heads of fewer images; none above a trunk that was
-            trained on them, and none where a head goes on from sums, which
-            costs what is new, and no more.
+        curve: Errors of heads of fewer images, where all images are added up;
+            a head that goes on from sums costs what is new, and no more.
     """
 
     solution: Solution
@@ -68,29 +67,17 @@ def solve(spec: JobSpec, start: Solved, context: Context) -> Solving:
     both = [each for each in (known, fresh) if each is not None]
     statistics = both[0] if len(both) == 1 else both[0].plus(both[1])
     statistics = statistics.of(spec.classes)
-    chosen, points = _chosen(spec, start, images, statistics)
+    examples = images.examples(spec.classes)
+    chosen = choice.choose(statistics, examples, spec.training.shrinkage)
     head = choice.solved(statistics, chosen)
     return Solving(
         Solution(head, statistics, images.fingerprints(spec.classes)),
         chosen,
         len(images.indices(new)) if new else 0,
-        points,
+        curves.curve(examples, spec.classes, chosen.shrinkage)
+        if start.parent is None
+        else (),
     )
-
-
-def _chosen(
-    spec: JobSpec, start: Solved, images: _Images, statistics: Statistics
-) -> tuple[Choice, Sequence[Point]]:
-    """What is left open, by images that nothing was learnt from; a curve."""
-    shrinkage = spec.training.shrinkage
-    if spec.network.tuned_epochs:
-        others = images.examples(spec.classes, "validation")
-        return choice.choose_by(statistics, others, shrinkage), ()
-    examples = images.examples(spec.classes, "train")
-    chosen = choice.choose(statistics, examples, shrinkage)
-    if start.parent is not None:
-        return chosen, ()
-    return chosen, curves.curve(examples, spec.classes, chosen.shrinkage)
 
 
 class _Images:
@@ -139,13 +126,13 @@ class _Images:
             ),
         )
 
-    def examples(self, classes: Sequence[str], split: str) -> Examples:
-        indices, labels = self._context.samples(split, classes)
-        # Others than training images are asked as a user asks: as they are.
-        seen = self._views if split == "train" else [WHOLE]
+    def examples(self, classes: Sequence[str]) -> Examples:
+        indices, labels = self._context.samples("train", classes)
 
         def read(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float16]:
-            views = [self._embedding.of(indices[rows], view) for view in seen]
+            views = [
+                self._embedding.of(indices[rows], view) for view in self._views
+            ]
             return np.concatenate(views)
 
         catalogue = self._context.source.catalogue

@@ -66,16 +66,6 @@ class Clone(_Start, frozen=True, tag="clone"):
     leaf_layers: int
 
 
-class Tuned(_Start, frozen=True, tag="tuned"):
-    """A network above its trunk, which is trained with it.
-
-    Args:
-        leaf_layers: As of `Clone`.
-    """
-
-    leaf_layers: int
-
-
 class Preview(_Start, frozen=True, tag="preview"):
     """A model with imprinted columns for new classes; nothing is trained.
 
@@ -158,7 +148,6 @@ Start = (
     Scratch
     | Flat
     | Clone
-    | Tuned
     | Preview
     | Refined
     | Together
@@ -213,7 +202,7 @@ def leaf_layers(start: Start) -> int:
 
 def parents(start: Start) -> tuple[JobId, ...]:
     """Ids of the jobs that a job starts from."""
-    if isinstance(start, Scratch | Tuned | Imported):
+    if isinstance(start, Scratch | Imported):
         return ()
     if isinstance(start, Solved):
         return () if start.parent is None else (start.parent,)

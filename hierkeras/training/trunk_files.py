@@ -64,8 +64,7 @@ def opened(recipe: Recipe) -> Opened:
         head = None if network.feature_depths else cut.head
     else:
         trunk = _published(network)
-    if not network.tuned_epochs:  # else they are of the trunk that it becomes
-        trunk = depths.with_depths(trunk, network.feature_depths)
+    trunk = depths.with_depths(trunk, network.feature_depths)
     changed = msgspec.structs.replace(
         network,
         backbone=f"{TRUNK}{trunks.identity(trunk)}",
@@ -87,28 +86,6 @@ def keep(store: Store, trunk: keras.Model, network: ModelConfig) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic.new_folder(path) as folder:
         trunks.write(folder, trunk)
-
-
-def tuned(
-    model: keras.Model, network: ModelConfig
-) -> tuple[keras.Model, ModelConfig]:
-    """The trunk of a network that was trained from another trunk.
-
-    Args:
-        model: From images to logits.
-        network: Names the trunk that it was trained from.
-
-    Returns:
-        The trunk, with features of the depths that are asked for, and what
-        names it.
-    """
-    from hierkeras.models import depths, trunks
-
-    cut = trunks.cut(model, input_range="inside").network
-    trunk = depths.with_depths(cut, network.feature_depths)
-    return trunk, msgspec.structs.replace(
-        network, backbone=f"{TRUNK}{trunks.identity(trunk)}"
-    )
 
 
 def _from_file(network: ModelConfig) -> Cut:

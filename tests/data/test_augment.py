@@ -2,11 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hierkeras.data.augment import (
-    random_augmented,
-    random_boxes,
-    shift_and_flip,
-)
+from hierkeras.data.augment import random_augmented, shift_and_flip
 
 # One image of 3x3 pixels, whose two channels are equal up to a sign.
 IMAGE = [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
@@ -123,68 +119,3 @@ def test_a_kind_does_what_it_says_and_no_more(kind, moves, mirrors):
 def test_a_kind_that_is_left_open_is_refused():
     with pytest.raises(ValueError, match="auto"):
         random_augmented(tf.ones([1, 8, 8, 3]), "auto", [0, 0])
-
-
-class TestCrops:
-    def test_boxes_by_hand(self):
-        # All of the area; a quarter of it in the middle, and the same flipped;
-        # and a quarter that is stretched to 1.25 in its proportions, at the
-        # far corner.
-        draws = [
-            [1.0, 0.0, 0.0, 0.0],
-            [0.5, 0.5, 0.5, 1.0],
-            [0.7, 0.5, 0.5, 1.0],
-            [0.2, 0.5, 0.5, 1.0],
-            [0.9, 0.9, 0.1, 0.9],
-        ]
-
-        boxes = random_boxes(tf.constant(draws), is_mirrored=True)
-
-        tall, wide = 0.5 * 1.25**0.5, 0.5 / 1.25**0.5
-        np.testing.assert_allclose(
-            boxes,
-            [
-                [0, 0, 1, 1],
-                [0.25, 0.25, 0.75, 0.75],
-                [0.25, 0.75, 0.75, 0.25],
-                [1 - tall, 1 - wide, 1, 1],
-            ],
-            atol=1e-6,
-        )
-
-    def test_they_lie_within_the_image(self):
-        draws = np.random.default_rng(0).uniform(size=(5, 1000))
-
-        boxes = random_boxes(tf.constant(draws, tf.float32), True).numpy()
-
-        assert ((boxes >= 0) & (boxes <= 1)).all()
-        area = np.abs((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
-        assert area.min() > 0.2
-        assert area.max() > 0.9
-        mirrored = (boxes[:, 1] > boxes[:, 3]).mean()
-        assert 0.4 < mirrored < 0.6
-
-    @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-    def test_a_crop_shows_what_is_there(self, dtype):
-        # Brightness grows from left to right, and is the same in every row.
-        ramp = np.broadcast_to(np.arange(0, 160, 10), (8, 16, 16))
-        images = tf.constant(ramp[..., np.newaxis], dtype)
-
-        crops = random_augmented(images, "crop", tf.constant([1, 2])).numpy()
-
-        assert crops.dtype == dtype
-        assert crops.shape == images.shape
-        across = crops[:, 0, :, 0].astype(float)
-        assert (np.diff(across, axis=1) >= 0).all()
-        span = across[:, -1] - across[:, 0]
-        assert (span < 150).all()
-        assert span.min() > 50
-
-    def test_mirrored_ones_are_among_them(self):
-        ramp = np.broadcast_to(np.arange(0, 160, 10), (40, 16, 16))
-        images = tf.constant(ramp[..., np.newaxis], tf.float32)
-
-        crops = random_augmented(images, "crop_mirror", tf.constant([1, 2]))
-
-        falls = crops[:, 0, 0, 0] > crops[:, 0, -1, 0]
-        assert 8 < int(tf.reduce_sum(tf.cast(falls, tf.int32))) < 32

@@ -178,34 +178,3 @@ def test_images_that_are_all_equally_far_apart_leave_their_class_known():
     assert found.num_images == 12
     alike = np.repeat(np.eye(2), 6, axis=0)[None]
     assert choose(alike, labels).error == 0
-
-
-class TestOthers:
-    """Images that are in no sums choose, where a trunk learnt the rest."""
-
-    def test_they_are_asked_and_nothing_is_taken_out(self):
-        features, labels = made(noise=2.0)
-        others, own = made(noise=2.0, count=60)
-        statistics = sums(features, labels)
-
-        found = choice.choose_by(statistics, examples_of(others, own), None)
-
-        errors = {
-            each: (
-                heads.solve(statistics, each).logits(others[0]).argmax(axis=1)
-                != own
-            ).mean()
-            for each in choice.SHRINKAGES
-        }
-        least = min(errors.values())
-        assert found.error == pytest.approx(least)
-        assert found.shrinkage == max(
-            each for each, error in errors.items() if error == least
-        )
-        assert found.num_images == 60
-
-    def test_without_any_the_middle_is_taken_and_no_error_told(self):
-        features, labels = made()
-        nobody = examples_of(features[:, :0], labels[:0])
-        found = choice.choose_by(sums(features, labels), nobody, None)
-        assert found == Choice(0.2, 1.0, None, 0)

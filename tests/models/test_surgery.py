@@ -252,24 +252,6 @@ def test_leaf_layers_are_counted_from_the_logits_with_their_normalisation():
     assert not any(kept[first:])
 
 
-def test_normalisation_can_be_kept_while_all_else_is_trained():
-    model = small(3)
-    set_trainable(model, "all", keeps_norms=True)
-    before = model.get_weights()
-
-    fit(model)
-
-    kept = {
-        weight.path.split("/")[-2]
-        for weight, old in zip(model.weights, before, strict=True)
-        if np.array_equal(weight, old)
-    }
-    norms = {
-        layer.name for layer in model.layers if layer.name.endswith("_norm")
-    }
-    assert kept == norms
-
-
 @pytest.mark.parametrize("leaf_layers", [0, 4, 99])
 def test_as_many_leaf_layers_as_there_are_is_all(leaf_layers):
     model = small(3)

@@ -20,7 +20,6 @@ from hierkeras import _export_flags, _recipe_flags, increment
 from hierkeras._errors import UsageError
 from hierkeras.data.arrays import ArraySource, checksums
 from hierkeras.data.catalogue import Catalogue
-from hierkeras.growth import tuning
 from hierkeras.growth.assess import Assessor
 from hierkeras.growth.grower import Grower
 from hierkeras.growth.incremental import grow_tree
@@ -128,13 +127,6 @@ def opened_trunk(recipe):
         file = small_trunks.write(Path(folder) / "network.keras")
         given = fields.changed(recipe, {"backbone": str(file)})
         return trunk_files.opened(given).recipe.network.backbone
-
-
-def tuned_trunk(recipe):
-    """Whether a trunk is trained, and by what job."""
-    spec = Specs(recipe, catalogue_of("ab", 8)).tuned("ab")
-    is_trained = tuning.is_pending(recipe, None)
-    return is_trained, spec.training.max_epochs, spec.start.leaf_layers
 
 
 @functools.cache
@@ -333,8 +325,6 @@ FIELDS = {
     "dropout": ("0.9", {}, network),
     "input_range": ("unit", {}, opened_trunk),
     "feature_depths": ("1", {}, opened_trunk),
-    "tuned_epochs": ("2", {}, tuned_trunk),
-    "tuned_layers": ("2", {}, tuned_trunk),
     "heads": ("solved", {}, start),
     "crops": ("1", SOLVED, solved),
     "shrinkage": ("0.9", SOLVED, solved),
