@@ -169,5 +169,8 @@ def _out_of_memory(detail: str) -> str:
 
 
 def _is_below(path: str, place: str) -> bool:
-    path, place = os.path.abspath(path), os.path.abspath(place)
+    try:
+        path, place = os.path.abspath(path), os.path.abspath(place)
+    except FileNotFoundError:  # there is no working directory any more
+        return True
     return path == place or path.startswith(os.path.join(place, ""))

@@ -113,7 +113,8 @@ def _litert_file() -> str:
         raise UsageError(
             f"--litert takes a file that ends in .tflite. Received: {file!r}"
         )
-    folder = os.path.dirname(os.path.abspath(file))
+    # Not made absolute: a process may have no working directory any more.
+    folder = os.path.dirname(file) or os.curdir
     if file and not os.path.isdir(folder):
         raise UsageError(f"--litert: there is no folder {folder!r}; make it")
     return file

@@ -26,6 +26,9 @@ _EPOCH = re.compile(r"^\[(.+)\] epoch (\d+)/(\d+): .+ images/s$")
 _ON = re.compile(r"^\[(.+)\] goes on after (?:epoch (\d+)|\d+ batches)")
 _STEP = re.compile(r"^generation \d+ is there$")
 _EMBEDDED = re.compile(r"^\[features\] [\d,]+ of [\d,]+ (images|crops), ")
+_SOLVED = re.compile(
+    r"^\[[\w. ]+\] (solved from|by photos of a class,) .* named right"
+)
 _CHOSEN = re.compile(
     r"^(chosen for|data digits:|--class_batches leaves|augment=none) "
 )
@@ -213,7 +216,10 @@ def doing(said: str) -> str:
 
 def complaints(said: str) -> list[str]:
     """The lines that tell of no progress, less what Python itself says."""
-    known = (_CHOSEN, _EPOCH, _ON, _STEP, _EMBEDDED, _PYTHON)
+    known = (
+        *(_CHOSEN, _EPOCH, _ON, _STEP),
+        *(_EMBEDDED, _SOLVED, _PYTHON),
+    )
     return [
         line
         for line in said.splitlines()

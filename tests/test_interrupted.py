@@ -52,7 +52,8 @@ def interrupt(workdir, number, after, *flags):
         assert process.stdout.read() == ""
     assert process.returncode == 128 + number, told
     assert used - before < SECONDS_TO_END
-    assert not [w for w in workers if w.is_running() and w.status() != "zombie"]
+    _, left = psutil.wait_procs(workers, timeout=SECONDS_TO_END)
+    assert not left
     return told
 
 

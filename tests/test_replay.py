@@ -149,7 +149,10 @@ def test_what_is_no_exemplar_may_be_deleted(grown):
     grown.add("4")
     third = grown.increment("--memory_per_class=3")
 
-    assert (again.status, again.stderr) == (0, "")
+    assert again.status == 0, again.stderr
+    data, moved = again.stderr.splitlines()
+    assert data.startswith("data folder:")
+    assert moved.startswith("not recorded, for there is no step: dataset=")
     assert json.loads(again.stdout)["message"] == NOTHING
     assert third.status == 0, third.stderr
     assert "changed" not in third.stderr

@@ -128,7 +128,8 @@ def differences(
     used = {"rule", *routing.acting.uses, *Serving.__struct_fields__}
     called = {"rule": "routing"}  # as the flags are
     return [
-        f"{called.get(name, name)} {there[name]} instead of {wanted}"
+        f"{called.get(name, name)} {there.get(name, 'unknown')} instead of "
+        f"{wanted}"
         for name, wanted in asked.items()
         if name in used and there.get(name) != wanted
     ]

@@ -107,6 +107,13 @@ class GrpcServer:
 
     def _run(self) -> None:
         self._loop.run_forever()
+        # What is forgotten half done would be told of, after the last word.
+        left = asyncio.all_tasks(self._loop)
+        for task in left:
+            task.cancel()
+        if left:
+            ended = asyncio.wait(left, timeout=_ANSWER_SECONDS)
+            self._loop.run_until_complete(ended)
         self._loop.close()
 
     async def _listen(self, address: str, max_message_bytes: int) -> int:

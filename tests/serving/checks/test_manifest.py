@@ -25,6 +25,13 @@ def version(tmp_path):
     return version
 
 
+def test_what_a_version_does_not_say_is_told_as_unknown(version):
+    content = {"routing": {"rule": "hard"}, "serving": {}, "generation": 1}
+    folder = version(json.dumps(content).encode())
+    found = differences(folder, Routing("hard"), Serving(top=5))
+    assert "top unknown instead of 5" in found
+
+
 @pytest.mark.parametrize(
     ("there", "asked", "expected"),
     [
