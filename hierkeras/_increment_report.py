@@ -17,6 +17,8 @@ from hierkeras.recipe import compose
 from hierkeras.tree.generation import Generation
 
 if TYPE_CHECKING:
+    from etils import epath
+
     from hierkeras.serving.exporting import Exported  # imports TensorFlow
 
 
@@ -107,15 +109,23 @@ class Report:
     relearns: bool
     source: Source
 
-    def print(self, done: list[Generation], exported: Exported | None) -> None:
+    def print(
+        self,
+        done: list[Generation],
+        exported: Exported | None,
+        page: epath.Path | None = None,
+    ) -> None:
         """Prints the result.
 
         Args:
             done: The new generations.
             exported: The new version, if there is one.
+            page: The report, if one was written.
         """
         if _common_flags.FORMAT.value == "json":
-            print(json.dumps(self._object(done, exported), indent=1))
+            told = self._object(done, exported)
+            told["report"] = str(page) if page else None
+            print(json.dumps(told, indent=1))
             return
         began = [self.before, *done]
         watched = _terminal.is_watched()
@@ -132,6 +142,8 @@ class Report:
             from hierkeras.serving import exporting
 
             print(exporting.line(exported))
+        if page:
+            print(f"report: {page}")
         print(self._message(done))
 
     def _object(

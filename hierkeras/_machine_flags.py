@@ -44,6 +44,8 @@ _JIT = flags.DEFINE_enum(
     "auto",
     ["auto", "true", "false"],
     "Whether XLA compiles the training step; auto: on GPUs only.",
+    # Of no module, so that --help, which shows what is used, leaves it out.
+    module_name="hierkeras",
 )
 _DETERMINISTIC = flags.DEFINE_bool(
     "deterministic", False, "Use deterministic TensorFlow ops only."

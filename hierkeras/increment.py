@@ -42,6 +42,7 @@ from hierkeras.tree.store import Store
 
 if TYPE_CHECKING:
     import keras
+    from etils import epath
 
     # They import TensorFlow.
     from hierkeras.serving.exporting import Exported
@@ -62,6 +63,12 @@ _EXPORT = flags.DEFINE_bool(
     "export",
     True,
     "Export the tree for TensorFlow Serving when the steps are done.",
+)
+_REPORT = flags.DEFINE_bool(
+    "report",
+    None,
+    "Write a page about the tree, report/index.html, when the steps are done. "
+    "Without it: of photos, not of digits.",
 )
 flags.adopt_module_key_flags(_routing_flags)
 flags.adopt_module_key_flags(_stream_flags)
@@ -326,12 +333,15 @@ def _grow_and_export(run: _Run, report: _increment_report.Report) -> None:
         trunk_files.keep(run.store, run.trunk, network)
     predictor = Predictor(run.context)
     done = _grow(run, predictor) if run.grows else []
+    exported, page = None, None
     try:
         exported = _export(run, predictor)
+        if done and _reports(run):
+            page = _write_report(run, predictor)
     except UserError:
-        report.print(done, None)
+        report.print(done, exported)
         raise
-    report.print(done, exported)
+    report.print(done, exported, page)
 
 
 def _grow(run: _Run, predictor: Predictor) -> list[Generation]:
@@ -395,6 +405,24 @@ def _export(run: _Run, predictor: Predictor) -> Exported | None:
         predictor,
         _export_flags.export_config(run.recorded.recipe),
     )
+
+
+def _reports(run: _Run) -> bool:
+    kind = run.context.source.kind
+    if _REPORT.value is not None:
+        return bool(_REPORT.value)
+    return kind not in ("digits", nothing.KIND)
+
+
+def _write_report(run: _Run, predictor: Predictor) -> epath.Path:
+    """Writes the page about the tree, compared with the one before the step."""
+    latest = run.store.latest()
+    assert latest is not None  # a step was made
+    from hierkeras.reporting import report
+
+    before = run.store.read(latest.parent) if latest.parent else None
+    routing = run.recorded.recipe.routing
+    return report.write(latest, before, run.context, predictor, routing)
 
 
 if __name__ == "__main__":

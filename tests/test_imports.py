@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "training": BELOW_TRAINING,
     "analysis": BELOW_TRAINING | {"training"},
     "growth": BELOW_TRAINING | {"training"},
+    "reporting": BELOW_TRAINING | {"analysis", "growth", "training"},
     "serving": BELOW_TRAINING | {"training"},
 }
 
@@ -28,6 +29,7 @@ WITHOUT_TENSORFLOW = {
     "hierkeras._errors",
     "hierkeras.increment",
     "hierkeras.evaluate",
+    "hierkeras.report",
     "hierkeras.data.catalogue",
     "hierkeras.data.digits",
     "hierkeras.data.image_folder",

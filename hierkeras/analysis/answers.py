@@ -39,6 +39,32 @@ class Answers:
     in_top5: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Answered:
+    """What a tree names, of n images.
+
+    Args:
+        split: What they are of, such as `test`.
+        indices: int64 array of shape (n,), sorted: examples of the catalogue.
+        labels: int array of shape (n,): places of true classes in
+            `tree.classes`, as are
+        named: these, of the most probable ones.
+        confidence: float array of shape (n,): their probability in [0, 1].
+    """
+
+    split: str
+    indices: np.ndarray
+    labels: np.ndarray
+    named: np.ndarray
+    confidence: np.ndarray
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether the true class is named: bool array of shape (n,)."""
+        found: np.ndarray = self.named == self.labels
+        return found
+
+
 @dataclasses.dataclass(frozen=True)
 class TreeAnswers:
     """The answers of a tree for n images.

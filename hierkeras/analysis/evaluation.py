@@ -9,7 +9,7 @@ import numpy as np
 
 from hierkeras._errors import UserError
 from hierkeras.analysis import contenders
-from hierkeras.analysis.answers import TreeAnswers, answer
+from hierkeras.analysis.answers import Answered, TreeAnswers, answer
 from hierkeras.analysis.calibration import expected_calibration_error
 from hierkeras.training import sharing
 from hierkeras.training.context import Context
@@ -120,6 +120,18 @@ def evaluate(
     Raises:
         UserError: If the split has no image of the tree's classes.
     """
+    return examine(generation, steps, context, predictor, routing, split)[0]
+
+
+def examine(
+    generation: Generation,
+    steps: tuple[dict[str, Any], ...],
+    context: Context,
+    predictor: Predictor,
+    routing: Routing,
+    split: str,
+) -> tuple[Evaluation, Answered]:
+    """As `evaluate`, with what the tree named, image by image."""
     tree, step = generation.tree, generation.step
     found = context.catalogue.indices(split, tree.classes)
     bad = context.images.prepare(found)
@@ -142,7 +154,7 @@ def evaluate(
     costs = sharing.costs(
         tree, {node.job: predictor.model(node.job) for node in tree.nodes()}
     )
-    return Evaluation(
+    evaluated = Evaluation(
         generation=generation.number,
         num_classes=len(tree.classes),
         num_leaves=len(tree.leaves),
@@ -172,6 +184,9 @@ def evaluate(
             costs, answers.images_run, len(indices)
         ),
         root_flops_per_image=float(costs[tree.root.name].flops),
+    )
+    return evaluated, Answered(
+        split, indices, labels, own.named, own.confidence
     )
 
 

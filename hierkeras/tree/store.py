@@ -9,11 +9,13 @@
       contents                  what is in the files of the data set
       serving/2/                an exported version
       tensorboard/              one run a job and one a step
+      report/index.html         a page about the latest tree
       LOCK, LOCK.holder         while an increment runs
 
 Nothing is ever rewritten but checkpoints, `contents`, which only saves time,
-and the pointer `LATEST`, which is replaced last: a reader sees whole
-generations only, and rolling back is pointing `LATEST` at an older one.
+the report, which can be made again, and the pointer `LATEST`, which is
+replaced last: a reader sees whole generations only, and rolling back is
+pointing `LATEST` at an older one.
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ class Store:
         self.checkpoints = self.root / "checkpoints"
         self.serving = self.root / "serving"
         self.tensorboard = self.root / "tensorboard"
+        self.report = self.root / "report"
         self._latest = self.root / "LATEST"
         self._contents = self.root / "contents"
         self._holder = self.root / "LOCK.holder"
@@ -239,6 +242,7 @@ class Store:
         yield self.generations
         yield self.checkpoints
         yield self.serving
+        yield self.report
         for trunk in self.trunks():
             yield trunk
             yield from self.views(trunk.name)
