@@ -19,7 +19,14 @@ _RECIPE = flags.DEFINE_enum(
 )
 _field_flags.define(__name__, "network", "training", "growth")
 
-_SECTIONS = ("network", "training", "growth", "routing", "serving")
+_SECTIONS = (
+    "network",
+    "training",
+    "growth",
+    "routing",
+    "serving",
+    "watching",
+)
 
 
 def wants_help() -> bool:

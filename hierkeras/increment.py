@@ -224,7 +224,10 @@ def _open(
             image_size=image_size,
             pixels=composed.recipe.pixels,
             cache=_machine_flags.cache(),
-            runtime=_machine_flags.runtime(),
+            runtime=dataclasses.replace(
+                _machine_flags.runtime(),
+                probes=composed.recipe.watching.probes,
+            ),
         ),
         source,
     ).left_by(latest.step if latest else None)

@@ -73,3 +73,23 @@ class Features:
                 num_parallel_calls=tf.data.AUTOTUNE,
             )
         )
+
+    def evaluation_batches(
+        self, indices: npt.NDArray[np.int64], batch_size: int
+    ) -> tf.data.Dataset:
+        """Features in the order of their indices, as of `Images`.
+
+        Args:
+            indices: int64 array of shape (m,): examples that are kept.
+            batch_size: Number of examples in a batch.
+
+        Returns:
+            A dataset of float32 features of shape [b, f]; the last batch may
+            be smaller.
+        """
+        rows = on_host(np.searchsorted(self._indices, indices))
+        return pipeline.deterministic(
+            tf.data.Dataset.from_tensor_slices(rows)
+            .batch(batch_size)
+            .map(lambda places: tf.gather(self._vectors, places))
+        )

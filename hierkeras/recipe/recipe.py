@@ -10,6 +10,7 @@ from hierkeras.models.registry import ModelConfig, check_config
 from hierkeras.recipe.growth import Growth
 from hierkeras.recipe.serving import Serving
 from hierkeras.recipe.training import Training
+from hierkeras.recipe.watching import Watching
 from hierkeras.tree.routing import Routing
 
 
@@ -25,6 +26,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         growth: How the tree grows.
         routing: How the tree answers; the competition is judged under it.
         serving: What a served tree answers.
+        watching: What is told of trainings; it decides nothing.
     """
 
     network: ModelConfig = ModelConfig()
@@ -32,6 +34,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     growth: Growth = Growth()
     routing: Routing = Routing()
     serving: Serving = Serving()
+    watching: Watching = Watching()
 
     @property
     def pixels(self) -> Pixels:

@@ -37,12 +37,15 @@ class Runtime:
             only, since on CPUs it is slower.
         deterministic: Whether TensorFlow may use only deterministic ops.
         progress: `bar`, `lines` (one an epoch) or `none`, on stderr.
+        probes: Batches between two looks of the probes, which change nothing;
+            0: none.
     """
 
     devices: tuple[str, ...] = ()
     jit_compile: bool | None = None
     deterministic: bool = False
     progress: str = "lines"
+    probes: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

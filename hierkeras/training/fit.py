@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -62,6 +62,7 @@ class Run:
             (0, 1]. A checkpoint's, if that is less, is kept to.
         images_swept: What the training costs, however long; None: what its
             epochs sweep.
+        watchers: Callbacks that change nothing.
     """
 
     label: str
@@ -72,6 +73,7 @@ class Run:
     job: str = ""
     rate_factor: float = 1.0
     images_swept: int | None = None
+    watchers: Sequence[keras.callbacks.Callback] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +139,7 @@ def fit(
     )
     listeners = [monitor, *filter(None, [schedule, keeper])]
     looks = _looks(examples, recipe, run, model, len(monitor.history))
-    callbacks = [Validation(*looks, listeners), *listeners]
+    callbacks = [Validation(*looks, listeners), *listeners, *run.watchers]
     done, skipped = len(monitor.history), saved.state.steps if saved else 0
     stopped = saved is not None and saved.state.stopped
     with contextlib.ExitStack() as stack:

@@ -219,6 +219,7 @@ class Objective:
         together: Leaves to train with it; None: there are none.
 
     Attributes:
+        student: The network to train.
         model: What to compile and fit: the student, or a network that shares
             its weights and answers with other models' logits too.
 
@@ -238,6 +239,7 @@ class Objective:
                 "Expected a teacher or leaves. Received: both, whose losses "
                 "cannot be added up."
             )
+        self.student = student
         self._together = together
         self._num_classes = student.output_shape[-1]
         self._class_counts = class_counts
@@ -269,6 +271,26 @@ class Objective:
             [its for _, its in self._teaching.columns],
             self._teaching.weight,
         )
+
+    def network_with(self, tensors: Sequence[keras.KerasTensor]) -> keras.Model:
+        """A network that tells what is inside the student.
+
+        Args:
+            tensors: Of the student's graph.
+
+        Returns:
+            The model from images to these tensors and, last, what the loss
+            takes; it shares all weights.
+        """
+        images, answers = self.model.input, self.model.output
+        with self.student.distribute_strategy.scope():
+            if self._teaching is not None:
+                # Beside a teacher, the student is one layer of the model.
+                images = self.student.input
+                opinion = self._teaching.model(images, training=False)
+                both = [self.student.output, opinion]
+                answers = ops.concatenate(both, axis=-1)
+            return keras.Model(images, [*tensors, answers], name="tapped")
 
     def _balanced(
         self, loss: keras.losses.Loss, columns: Sequence[int]

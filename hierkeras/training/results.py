@@ -6,6 +6,8 @@ models/<job id>/
   model.keras     network and weights, without the optimizer
   leaves.npz      of a branch that was trained with its leaves: what they have
                   of their own, an array LEAF/NUMBER for each weight
+  probes.json     what probes saw, if they looked; see
+                  `hierkeras.training.probes.record`
   SHA256SUMS      of the others, as `sha256sum --check` takes it
 """
 

@@ -34,6 +34,8 @@ from hierkeras.training import (
 from hierkeras.training.beginnings import Begun
 from hierkeras.training.context import Context
 from hierkeras.training.monitoring import Diverged
+from hierkeras.training.probes import arrivals, record
+from hierkeras.training.probes.callback import Probes, Watched
 from hierkeras.training.spec import JobSpec, Solved
 
 # The paper's cut of the learning rate (section 5, Training Details).
@@ -142,11 +144,27 @@ def _curve_lines(points: Sequence[Point], images: float) -> list[str]:
     ]
 
 
+@dataclasses.dataclass(frozen=True)
+class _Trained:
+    """Models that were trained.
+
+    Args:
+        begun: The models.
+        fitted: How that went.
+        seen: What probes saw of it; None: nobody looked.
+    """
+
+    begun: Begun
+    fitted: fit.Fitted
+    seen: record.Record | None = None
+
+
 def _train_and_write(
     spec: JobSpec, label: str, context: Context
 ) -> results.JobResult:
     start = time.monotonic()
-    begun, fitted = _twice(spec, label, context)
+    trained = _twice(spec, label, context)
+    begun, fitted = trained.begun, trained.fitted
     indices, labels = context.samples("validation", spec.classes)
     logits = begun.model.predict(
         context.images.evaluation_batches(indices, spec.training.batch_size),
@@ -164,6 +182,8 @@ def _train_and_write(
     )
     with context.store.new_job(spec.job) as folder:
         results.write_model(folder, begun.model, begun.leaf_weights())
+        if trained.seen is not None:
+            record.write(folder, trained.seen)
         results.write(folder, result, fitted.history)
     return result
 
@@ -188,9 +208,7 @@ def measured(
     )
 
 
-def _twice(
-    spec: JobSpec, label: str, context: Context
-) -> tuple[Begun, fit.Fitted]:
+def _twice(spec: JobSpec, label: str, context: Context) -> _Trained:
     """Trains; once more, slower, if the training diverges."""
     try:
         return _attempt(spec, label, context)
@@ -211,7 +229,7 @@ def _twice(
 
 def _attempt(
     spec: JobSpec, label: str, context: Context, rate_factor: float = 1.0
-) -> tuple[Begun, fit.Fitted]:
+) -> _Trained:
     keras.utils.set_random_seed(spec.random_seed)
     with _dtype_policy(spec.training.precision):
         chosen = strategy.choose_strategy(context.config.runtime.devices)
@@ -220,8 +238,8 @@ def _attempt(
         )
         begun = beginnings.begin(spec, context, chosen)
         if begun.trains == "none" or not spec.training.max_epochs:
-            return begun, fit.Fitted([])
-        return begun, _train(begun, spec, label, context, rate_factor)
+            return _Trained(begun, fit.Fitted([]))
+        return _train(begun, spec, label, context, rate_factor)
 
 
 def _train(
@@ -230,7 +248,7 @@ def _train(
     label: str,
     context: Context,
     rate_factor: float,
-) -> fit.Fitted:
+) -> _Trained:
     surgery.set_trainable(begun.model, begun.trains, begun.leaf_layers)
     trained, training, images_swept = begun.model, spec.training, None
     examples = fit.Examples(
@@ -254,6 +272,7 @@ def _train(
     folder = context.store.tensorboard
     run = folder / f"{label.replace(' ', '-')}-{spec.job}"
     with contextlib.closing(tensorboard.RunWriter(run)) as writer:
+        probes = _probes(objective, examples, spec, context, writer)
         fitted = fit.fit(
             objective,
             training,
@@ -267,11 +286,41 @@ def _train(
                 job=spec.job,
                 rate_factor=rate_factor,
                 images_swept=images_swept,
+                watchers=(probes,) if probes else (),
             ),
         )
     if trained is not begun.model:
         begun.model.get_layer(surgery.HEAD).set_weights(trained.get_weights())
-    return fitted
+    return _Trained(begun, fitted, probes.record() if probes else None)
+
+
+def _probes(
+    objective: losses.Objective,
+    examples: fit.Examples,
+    spec: JobSpec,
+    context: Context,
+    writer: tensorboard.RunWriter,
+) -> Probes | None:
+    """What looks inside the network, if anything does."""
+    interval = context.config.runtime.probes
+    if not interval or not len(examples.validation[0]):
+        return None
+    watched = Watched(
+        examples.images,
+        examples.training,
+        examples.validation,
+        spec.classes,
+        arrivals.columns(spec, context.store),
+        context.catalogue.keys,
+    )
+    return Probes(
+        objective,
+        watched,
+        interval,
+        spec.training.batch_size,
+        spec.random_seed,
+        writer,
+    )
 
 
 def _on_features(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import tensorflow as tf
 from etils import epath
+from tensorboard.compat.proto import summary_pb2
+from tensorboard.plugins.scalar import summary_v2 as scalar_summary
 
 from hierkeras import _faults
 
@@ -59,6 +61,19 @@ class RunWriter:
         except tf.errors.OpError as error:
             self._writer = None
             _tell_once(str(self._folder.parent), _faults.reason(error))
+
+
+def write_scalars(values: Mapping[str, float], step: int) -> None:
+    """Writes many scalars as one event, into the default writer.
+
+    Args:
+        values: By tag.
+        step: Of all of them.
+    """
+    together = summary_pb2.Summary()
+    for tag, value in values.items():
+        together.MergeFrom(scalar_summary.scalar_pb(tag, value))
+    tf.summary.experimental.write_raw_pb(together.SerializeToString(), step)
 
 
 @functools.cache
