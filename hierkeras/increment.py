@@ -33,10 +33,11 @@ from hierkeras.growth import changes, relearn, steps, summary
 from hierkeras.models.registry import ModelConfig
 from hierkeras.recipe import compose, fields, presets, remembered, resolve
 from hierkeras.recipe.compose import Composed
+from hierkeras.recipe.recipe import Recipe
 from hierkeras.recipe.remembered import Remembered
 from hierkeras.serving.checks import publication
 from hierkeras.training import importing, results, startup, trunk_files
-from hierkeras.training.context import Context, ContextConfig
+from hierkeras.training.context import Context, ContextConfig, Runtime
 from hierkeras.tree.generation import Generation
 from hierkeras.tree.store import Store
 
@@ -224,10 +225,7 @@ def _open(
             image_size=image_size,
             pixels=composed.recipe.pixels,
             cache=_machine_flags.cache(),
-            runtime=dataclasses.replace(
-                _machine_flags.runtime(),
-                probes=composed.recipe.watching.probes,
-            ),
+            runtime=_runtime(composed.recipe),
         ),
         source,
     ).left_by(latest.step if latest else None)
@@ -241,6 +239,13 @@ def _open(
         _stream_flags.pending_batches(source, latest, composed.recipe, names),
         trunk,
         imported,
+    )
+
+
+def _runtime(recipe: Recipe) -> Runtime:
+    """How jobs are run on this machine, and looked at."""
+    return dataclasses.replace(
+        _machine_flags.runtime(), probes=recipe.watching.probes
     )
 
 

@@ -297,6 +297,10 @@ class Tables:
         """As `Predictor.node_probabilities`."""
         return self.probabilities(node.job, rows)
 
+    def features(self, job: JobId, indices: np.ndarray) -> np.ndarray:
+        """As `Predictor.features`: the answers, for want of a layer below."""
+        return self.tables[job][indices]
+
     def model(self, job: JobId) -> keras.Model:
         """As `Predictor.model`."""
         return self.models[job]

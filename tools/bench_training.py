@@ -98,8 +98,12 @@ class Bench:
     samples: dict[str, tuple[np.ndarray, np.ndarray]]
     steps: int
 
-    def project(self) -> None:
-        """As `hierkeras.training.run_job` trains."""
+    def project(self, probes: int = 0) -> None:
+        """As `hierkeras.training.run_job` trains.
+
+        Args:
+            probes: Batches between two looks of the probes; 0: none.
+        """
         from hierkeras.training import fit
         from hierkeras.training.losses import Objective
         from hierkeras.training.tensorboard import RunWriter
@@ -108,8 +112,10 @@ class Bench:
             tempfile.TemporaryDirectory() as folder,
             contextlib.closing(RunWriter(epath.Path(folder))) as writer,
         ):
+            objective = Objective(self.model)
+            watchers = [self._probes(objective, probes, writer)] * bool(probes)
             fit.fit(
-                Objective(self.model),
+                objective,
                 self.recipe,
                 fit.Examples(
                     self.images,
@@ -122,8 +128,27 @@ class Bench:
                     Runtime(),
                     writer,
                     epath.Path(folder) / "checkpoint",
+                    watchers=watchers,
                 ),
             )
+
+    def _probes(self, objective: Any, interval: int, writer: Any) -> Any:
+        """Looks inside a flat increment by the second half of the classes."""
+        from hierkeras.training.probes.arrivals import Columns
+        from hierkeras.training.probes.callback import Probes, Watched
+
+        catalogue = self.images.source.catalogue
+        columns = np.arange(len(catalogue.class_names))
+        watched = Watched(
+            self.images,
+            self.samples["train"],
+            self.samples["validation"],
+            catalogue.class_names,
+            Columns(*np.array_split(columns, 2)),
+            catalogue.keys,
+        )
+        batch_size = self.recipe.batch_size
+        return Probes(objective, watched, interval, batch_size, _SEED, writer)
 
     def bare(self) -> None:
         """`model.fit` over plain pipelines from arrays."""

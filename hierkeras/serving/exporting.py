@@ -12,6 +12,7 @@ from etils import epath
 from hierkeras._errors import UserError
 from hierkeras.data import nothing
 from hierkeras.recipe.serving import Serving
+from hierkeras.serving import graph_summary
 from hierkeras.serving.checks import (
     manifest,
     publication,
@@ -21,6 +22,7 @@ from hierkeras.serving.checks import (
 )
 from hierkeras.serving.graph import signatures
 from hierkeras.serving.graph.composite import Composite
+from hierkeras.training import tensorboard
 from hierkeras.training.context import Context
 from hierkeras.training.predictor import Predictor
 from hierkeras.tree import sums
@@ -122,6 +124,11 @@ def export(
     with publication.new_version(base_path, generation.number) as folder:
         check_quality(generation, config)
         exported = _fill(folder, generation, context, predictor, config)
+    graph_summary.write(
+        epath.Path(exported.path),
+        tensorboard.step_folder(context.store, generation.number),
+        generation.number,
+    )
     removed = publication.prune(
         base_path, config.keep_versions, generation.number
     )

@@ -24,6 +24,7 @@ from hierkeras.training import (
     beginnings,
     faults,
     fit,
+    job_run,
     losses,
     results,
     solutions,
@@ -48,7 +49,7 @@ def run_job(spec: JobSpec, label: str, context: Context) -> results.JobResult:
 
     Args:
         spec: What to train.
-        label: What for, in messages and TensorBoard.
+        label: What for, in words, in messages and TensorBoard.
         context: What to run it in.
 
     Returns:
@@ -74,11 +75,13 @@ def run_job(spec: JobSpec, label: str, context: Context) -> results.JobResult:
         )
     if context.config.runtime.deterministic:
         tf.config.experimental.enable_op_determinism()
+    job_run.begin(store, spec, label)
     if isinstance(spec.start, Solved):
         result = _solve(spec, spec.start, label, context)
     else:
         result = _train_and_write(spec, label, context)
     store.checkpoint(spec.job).unlink(missing_ok=True)
+    job_run.end(store, result)
     return result
 
 
@@ -269,8 +272,7 @@ def _train(
         begun.teaching,
         begun.together,
     )
-    folder = context.store.tensorboard
-    run = folder / f"{label.replace(' ', '-')}-{spec.job}"
+    run = job_run.folder(context.store, spec, label)
     with contextlib.closing(tensorboard.RunWriter(run)) as writer:
         probes = _probes(objective, examples, spec, context, writer)
         fitted = fit.fit(

@@ -13,6 +13,7 @@ from tensorboard.compat.proto import summary_pb2
 from tensorboard.plugins.scalar import summary_v2 as scalar_summary
 
 from hierkeras import _faults
+from hierkeras.tree.store import Store
 
 
 class RunWriter:
@@ -61,6 +62,16 @@ class RunWriter:
         except tf.errors.OpError as error:
             self._writer = None
             _tell_once(str(self._folder.parent), _faults.reason(error))
+
+
+def step_folder(store: Store, number: int) -> epath.Path:
+    """The folder of the run of the step to a generation.
+
+    Args:
+        store: The work directory.
+        number: The generation's.
+    """
+    return store.tensorboard / f"step-{number:06d}"
 
 
 def write_scalars(values: Mapping[str, float], step: int) -> None:

@@ -45,3 +45,12 @@ def test_epochs_may_be_cut_or_repeated():
 def test_what_was_not_seen_has_no_features():
     with pytest.raises(ValueError, match="augmented"):
         batches(1, batch_size=3, augment="shift_mirror")
+
+
+def test_they_can_be_read_in_order():
+    features = Features(INDICES, VECTORS)
+
+    found = features.evaluation_batches(np.array([5, 3, 11]), batch_size=2)
+
+    batches = [batch.tolist() for batch in found.as_numpy_iterator()]
+    assert batches == [[[5, 50], [3, 30]], [[11, 110]]]

@@ -300,6 +300,13 @@ def export(recipe):
     return _export_flags.export_config(recipe)
 
 
+def looked_at(recipe):
+    """How often a job is looked at; tests of the probes tell what is seen."""
+    with flagsaver.flagsaver():
+        flags.FLAGS([increment.__name__])
+        return increment._runtime(recipe).probes
+
+
 COSINE = {"schedule": "cosine", "max_epochs": 2}
 ADAPTIVE = {
     "schedule": "adaptive",
@@ -380,6 +387,7 @@ FIELDS = {
     "max_pixels": ("9", {}, export),
     "bad_images": ("empty", {}, export),
     "max_old_class_regression": ("0.5", {}, export),
+    "probes": ("100", {}, looked_at),
 }
 # Quick, and with nothing left open.
 BASE = {"batch_size": 8, "max_epochs": 1, "augment": "none"}

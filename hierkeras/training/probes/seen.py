@@ -150,6 +150,10 @@ class Seen:
     def _first_taken(self) -> tuple[Taken, ...]:
         """What the network, as it begins, takes each new class for."""
         old, new = self._columns.old, self._columns.new
+        # Nothing could be compared with a class that has no image.
+        old = old[np.isin(old, self._labels)]
+        if not old.size:
+            return ()
         rows = some_of_each(
             self._labels, new, _FIRST_IMAGES, _FIRST_IMAGES_PER_CLASS
         )
