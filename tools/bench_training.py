@@ -98,11 +98,16 @@ class Bench:
     samples: dict[str, tuple[np.ndarray, np.ndarray]]
     steps: int
 
-    def project(self, probes: int = 0) -> None:
+    def project(
+        self,
+        probes: int = 0,
+        around: Callable[[Any], Any] = lambda probes: probes,
+    ) -> None:
         """As `hierkeras.training.run_job` trains.
 
         Args:
             probes: Batches between two looks of the probes; 0: none.
+            around: What is put around them.
         """
         from hierkeras.training import fit
         from hierkeras.training.losses import Objective
@@ -113,7 +118,9 @@ class Bench:
             contextlib.closing(RunWriter(epath.Path(folder))) as writer,
         ):
             objective = Objective(self.model)
-            watchers = [self._probes(objective, probes, writer)] * bool(probes)
+            watchers = []
+            if probes:
+                watchers = [around(self._probes(objective, probes, writer))]
             fit.fit(
                 objective,
                 self.recipe,
