@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -280,3 +281,21 @@ def test_screenshots_are_written_where_they_can_be_kept(opened, tmp_path):
     path = folder / "report.png"
     opened.screenshot(path=path, full_page=True)
     assert path.stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_a_page_of_thousands_of_classes_opens_at_once(chromium, tmp_path):
+    sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
+    import bench_report
+
+    page = bench_report.make(tmp_path, 2282, 1000, 50, 0.5)
+    assert page.stat().st_size < 8e6
+    tab = chromium.new_page()
+    tab.goto(page.as_uri())
+    tab.wait_for_selector("#class-table tbody tr")
+    tab.locator("#filter").fill("class 02281")
+    assert tab.locator("#class-table tbody tr").count() == 1
+    paint = tab.evaluate(
+        "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+    )
+    assert paint < 2000
