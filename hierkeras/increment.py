@@ -346,7 +346,8 @@ def _grow_and_export(run: _Run, report: _increment_report.Report) -> None:
         exported = _export(run, predictor)
         if done and _reports(run):
             page = _write_report(run, predictor)
-    except UserError:
+    except Exception:
+        # The steps are made: what they did is told, whatever came after.
         report.print(done, exported)
         raise
     report.print(done, exported, page)

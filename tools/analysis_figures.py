@@ -13,7 +13,7 @@ Run again, it draws what is there. It writes
 
     OUT/curves.png     Figures 6 to 10 and 13: the flat increment, and scratch
     OUT/confusion.png  Figure 5: before and after the step, boxed by superclass
-    OUT/taken_for.png  Figure 12: new classes, and what they were taken for
+    OUT/taken_for.jpg  Figure 12: new classes, and what they were taken for
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from matplotlib.figure import Figure
 from hierkeras import _main
 from hierkeras._errors import UsageError
 from hierkeras.recipe import remembered
-from hierkeras.training import startup
+from hierkeras.training import results, startup
 from hierkeras.training.context import Context, ContextConfig
 from hierkeras.training.probes import record
 from hierkeras.training.probes.record import Look, Record
@@ -49,6 +49,9 @@ _WIDTH = flags.DEFINE_float("width_multiplier", 1.0, "Of the network.")
 _EPOCHS = flags.DEFINE_integer("max_epochs", 20, "Of each training.")
 _INTERVAL = flags.DEFINE_integer("interval", 10, "Batches between two looks.")
 _WORKDIR = flags.DEFINE_string("workdir", "runs/figures", "Of the run.")
+_ALSO = flags.DEFINE_multi_string(
+    "also", [], "Other flags of the increments, such as --backbone=FILE."
+)
 _OUT = flags.DEFINE_string("out", "docs/figures", "Folder of the pictures.")
 
 _DPI = 72
@@ -56,19 +59,21 @@ _DPI = 72
 
 def main() -> None:
     """Grows the tree, unless it is there, and draws."""
-    grow(_FIRST.value)
+    if Store(_WORKDIR.value).latest() is None:
+        grow(_FIRST.value)
     grow([*_FIRST.value, *_THEN.value])
     startup.start_tensorflow()
     store = Store(_WORKDIR.value)
     latest = store.latest()
-    if latest is None or latest.step.scratch is None:
+    if latest is None or latest.parent is None:
         raise UsageError("--workdir holds another run; give an empty folder")
     out = Path(_OUT.value)
     out.mkdir(parents=True, exist_ok=True)
-    save(curves(store, latest), out / "curves.png")
+    if not is_solved(store, latest):  # there, nothing is trained
+        save(curves(store, latest), out / "curves.png")
     context = opened(store, latest)
     save(confusions(context, latest), out / "confusion.png")
-    save(taken_for(context, latest), out / "taken_for.png")
+    save(taken_for(context, latest), out / "taken_for.jpg")
 
 
 def grow(classes: Sequence[str]) -> None:
@@ -88,6 +93,7 @@ def grow(classes: Sequence[str]) -> None:
                 f"--max_epochs={_EPOCHS.value}",
                 *("--set=leaves=beside", "--scratch_baseline"),
                 f"--set=probes={_INTERVAL.value}",
+                *_ALSO.value,
             ]
         )
     if done.returncode:
@@ -100,6 +106,12 @@ def opened(store: Store, latest: Generation) -> Context:
     size = kept.recipe.network.image_size
     config = ContextConfig(str(store.root), kept.data, size, kept.recipe.pixels)
     return Context(config).left_by(latest.step)
+
+
+def is_solved(store: Store, latest: Generation) -> bool:
+    """Whether heads were solved, above a pretrained network."""
+    [decision] = latest.step.decisions
+    return results.read(store, decision.flat.job).epochs == 0
 
 
 def seen(store: Store, job: str) -> Record:
@@ -122,7 +134,8 @@ def curves(store: Store, latest: Generation) -> Figure:
     figure = Figure(figsize=(13, 6), layout="constrained")
     places = figure.subplots(2, 4).ravel()
 
-    low, high = 1, len(flat.layers) - 1
+    high = len(flat.layers) - 1  # above a trunk there is no other
+    low = min(1, high)
     lower, upper = flat.layers[low], flat.layers[high]
     for axes, title, value in (
         (places[0], "Figure 6: error", part("error")),
@@ -189,7 +202,10 @@ def plot(
         steps = [look.step for look in looked.looks]
         axes.plot(steps, [value(look) for look in looked.looks], label=name)
     axes.set_title(title, fontsize=9)
-    axes.set_xlabel("batches", fontsize=8)
+    # Most changes in the first batches.
+    axes.set_xscale("symlog", linthresh=4)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("batches, logarithmic from 4 on", fontsize=8)
     axes.set_ylim(bottom=0)
     axes.tick_params(labelsize=7)
     axes.legend(fontsize=7)
@@ -226,23 +242,58 @@ def confusions(context: Context, latest: Generation) -> Figure:
 
 def taken_for(context: Context, latest: Generation) -> Figure:
     """New classes, and photos of the old ones that they were taken for."""
-    [decision] = latest.step.decisions
-    pairs = seen(context.store, decision.flat.job).confusions[:6]
+    pairs = first_taken(context, latest)[:4]
     figure = Figure(figsize=(9, 1.5 * len(pairs)), layout="constrained")
     rows = figure.subplots(len(pairs), 7, squeeze=False)
-    keys = context.catalogue.keys.tolist()
-    for axes, pair in zip(rows, pairs, strict=True):
-        new = [keys.index(key) for key in pair.keys]
-        old = context.catalogue.indices("validation", [pair.old])[:2]
+    for axes, (new, old, share, images) in zip(rows, pairs, strict=True):
+        likes = context.catalogue.indices("validation", [old])[:2]
         for place in axes:
             place.axis("off")
-        for place, picture in zip(axes[:4], pixels(context, new), strict=False):
+        shown = pixels(context, images[:4])
+        for place, picture in zip(axes[:4], shown, strict=False):
             place.imshow(picture)
-        text = f"{pair.new}\n→ {pair.old}\n{pair.share:.0%} of {pair.images}"
+        part = f"{share:.0%} of {len(images) / share:.0f}"
+        text = f"{new}\n→ {old}\n{part}"
         axes[4].text(0.5, 0.5, text, ha="center", va="center", fontsize=8)
-        for place, picture in zip(axes[5:], pixels(context, old), strict=False):
+        for place, picture in zip(
+            axes[5:], pixels(context, likes), strict=False
+        ):
             place.imshow(picture)
+        print(f"{new} is taken for {old}: {part}")
     return figure
+
+
+def first_taken(
+    context: Context, latest: Generation
+) -> list[tuple[str, str, float, np.ndarray]]:
+    """What the tree before the step takes new classes for, of validation.
+
+    Returns:
+        New class, old class, share of its images, and these; clearest first.
+    """
+    from hierkeras.analysis import step_summary
+    from hierkeras.training.predictor import Predictor
+
+    assert latest.parent is not None
+    before = context.store.read(latest.parent).tree
+    said = step_summary.judge(
+        before,
+        latest.tree.classes,
+        context,
+        Predictor(context),
+        remembered.read(latest).recipe.routing,
+    )
+    found = []
+    for label, new in enumerate(latest.tree.classes):
+        own = said.labels == label
+        if new in before.classes or not own.any():
+            continue
+        counts = np.bincount(said.named[own])
+        old = int(counts.argmax())
+        images = said.indices[own & (said.named == old)]
+        share = float(counts.max() / own.sum())
+        found.append((new, latest.tree.classes[old], share, images))
+    return sorted(found, key=lambda one: (-one[2], -len(one[3]), one[0]))
 
 
 def pixels(context: Context, indices: Sequence[int] | np.ndarray) -> Any:
@@ -253,13 +304,16 @@ def pixels(context: Context, indices: Sequence[int] | np.ndarray) -> Any:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a picture, of few colours where it can be."""
+    """Writes a picture: a drawing of few colours, or photos."""
     from PIL import Image
 
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=_DPI)
-    picture = Image.open(content).convert("RGB").quantize(128)
-    picture.save(path, optimize=True)
+    picture = Image.open(content).convert("RGB")
+    if path.suffix == ".jpg":
+        picture.save(path, quality=60, optimize=True)
+    else:
+        picture.quantize(64).save(path, optimize=True)
     print(path)
 
 

@@ -156,6 +156,7 @@ def compose(
         "pairs": collected.pairs(cells),
         "num_cells": len(cells),
         "most_cells": collected.MOST_CELLS,
+        "most_flipped": collected.MOST_FLIPPED,
         "diagrams": subject.diagrams,
         "history": subject.history,
         "tables": _tables(subject.evaluation),

@@ -144,7 +144,8 @@
     canvas.width = canvas.height = pixels;
     const pen = canvas.getContext("2d"), style = getComputedStyle(root);
     const paint = (x, y, share, colour) => {
-      pen.globalAlpha = .12 + .88 * share;
+      // A few of many images are to be seen, too.
+      pen.globalAlpha = .08 + .92 * Math.sqrt(share);
       pen.fillStyle = colour;
       pen.fillRect(x * side, y * side, Math.max(side, 1), Math.max(side, 1));
     };
