@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-
 import msgspec
 from absl import flags
 
+from hierkeras import _progress_flags
 from hierkeras.data.source import Cache
 from hierkeras.training import executors
 from hierkeras.training.context import Runtime
+
+# What has a flag there --help leaves out: it shows what users set.
+_SELDOM = "hierkeras"
 
 _EXECUTOR = flags.DEFINE_enum(
     "executor",
@@ -32,6 +34,7 @@ _GPUS_PER_JOB = flags.DEFINE_integer(
     "GPUs that a worker of --executor=process has.",
     lower_bound=1,
     upper_bound=1024,
+    module_name=_SELDOM,
 )
 _DEVICES = flags.DEFINE_list(
     "devices",
@@ -44,8 +47,7 @@ _JIT = flags.DEFINE_enum(
     "auto",
     ["auto", "true", "false"],
     "Whether XLA compiles the training step; auto: on GPUs only.",
-    # Of no module, so that --help, which shows what is used, leaves it out.
-    module_name="hierkeras",
+    module_name=_SELDOM,
 )
 _DETERMINISTIC = flags.DEFINE_bool(
     "deterministic", False, "Use deterministic TensorFlow ops only."
@@ -65,7 +67,7 @@ def runtime() -> Runtime:
         devices=tuple(_DEVICES.value),
         jit_compile={"auto": None, "true": True, "false": False}[_JIT.value],
         deterministic=_DETERMINISTIC.value,
-        progress="bar" if sys.stderr.isatty() else "lines",
+        progress=_progress_flags.progress(),
     )
 
 

@@ -21,6 +21,7 @@ from hierkeras import (
     _increment_report,
     _machine_flags,
     _main,
+    _progress_flags,
     _recipe_flags,
     _routing_flags,
     _stream_flags,
@@ -75,6 +76,7 @@ flags.adopt_module_key_flags(_routing_flags)
 flags.adopt_module_key_flags(_stream_flags)
 flags.adopt_module_key_flags(_export_flags)
 flags.adopt_module_key_flags(_machine_flags)
+flags.adopt_module_key_flags(_progress_flags)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -380,7 +382,9 @@ def _grow(run: _Run, predictor: Predictor) -> list[Generation]:
                 predictor,
                 run.recorded.recipe.routing,
             )
-            print(f"generation {generation.number} is there", file=sys.stderr)
+            if run.context.config.runtime.progress != "none":
+                there = f"generation {generation.number} is there"
+                print(there, file=sys.stderr)
             done.append(generation)
     finally:
         executor.close()
