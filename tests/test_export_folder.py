@@ -384,6 +384,7 @@ class TestClients:
         assert f'"--model", default="{MODEL}"' in text
         assert "import hierkeras" not in text
 
+    @pytest.mark.slow
     def test_grpc(self, files):
         with grpc_server() as server:
             arguments = ("grpc_client.py", f"--server={server}", *files)

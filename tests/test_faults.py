@@ -486,6 +486,7 @@ def test_faults_in_a_worker(photos, tmp_path):
         executor.close()
 
 
+@pytest.mark.slow
 def test_images_in_memory_are_not_missed(photos, tmp_path):
     spec, context = open_training(photos, tmp_path / "w", "memory")
     photos.rename(tmp_path / "away")

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hierkeras
-from hierkeras import evaluate, export, increment, predict, serve
+from hierkeras import evaluate, export, increment, predict, report, serve
 from hierkeras._errors import UsageError
 from hierkeras.recipe import fields
 from hierkeras.training import startup
@@ -24,6 +24,7 @@ BINARIES = {
     increment: ("--workdir=fuzzed", "--dataset=folder:no such folder"),
     evaluate: ("--workdir=fuzzed",),
     export: ("--workdir=fuzzed",),
+    report: ("--workdir=fuzzed",),
     serve: ("--workdir=unused", "--model_base_path=fuzzed"),
     predict: ("--workdir=unused", "--saved_model=fuzzed", "no such image"),
 }
@@ -162,6 +163,7 @@ OUT_OF_BOUNDS = {
     "gpus_per_job": ("0", str(10**9)),
     "max_bad_images": ("-1", str(10**30)),
     "beam_width": ("0", str(10**30)),
+    "probes": ("-1", str(10**30)),
     "contention": ("nan", "-0.1", "1.1"),
     "top": ("0", str(10**30)),
     "max_pixels": ("0", str(10**30)),
@@ -175,8 +177,10 @@ OUT_OF_BOUNDS = {
 @pytest.mark.parametrize("name", OUT_OF_BOUNDS)
 def test_a_number_out_of_bounds_is_a_usage_error(run_main, tmp_path, name):
     # A field is reached by --set, whether it has a flag of its own or not.
-    ways = [name] if name in names(increment) else []
-    if field := fields.fields().get(name):
+    field = fields.fields().get(name)
+    # A flag that --help leaves out is no key flag.
+    ways = [name] if name in names(increment) or not field else []
+    if field:
         ways.append(f"set={name}")
     assert ways
     for way in ways:
@@ -196,7 +200,7 @@ def test_every_number_has_bounds():
     for binary in BINARIES:
         for flag in flags.FLAGS.get_key_flags_for_module(binary):
             if isinstance(flag.parser, flags.FloatParser | flags.IntegerParser):
-                if flag.name == "generation":
+                if flag.name in ("generation", "against"):
                     continue  # refused where it is more than there are
                 assert flag.parser.lower_bound is not None, flag.name
                 assert flag.parser.upper_bound is not None, flag.name

@@ -79,6 +79,7 @@ def test_a_work_directory_remembers_its_data_set(digits_tree, run_main):
         "steps": [],
         "changed_classes": [],
         "exported": None,
+        "report": None,
     }
 
 

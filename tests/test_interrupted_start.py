@@ -52,6 +52,7 @@ def flags(binary, tmp_path):
     return ["--flagfile=flags/digits.flags", f"--workdir={tmp_path / 'work'}"]
 
 
+@pytest.mark.slow
 def test_an_interruption_of_imports_is_one_line(tmp_path):
     for binary in "predict", "serve":
         check_interrupted(binary, "hierkeras", 0, tmp_path)

@@ -107,7 +107,7 @@ def test_every_preset_is_tried():
 
 # Other tests look at the digits' jobs, which are the paper's, and at leaves
 # that learn together with their branch.
-IS_QUICK = ("exemplars", "pretrained, a tree")
+IS_QUICK = ("pretrained, a tree",)
 TRIED = [
     name if name in IS_QUICK else pytest.param(name, marks=pytest.mark.slow)
     for name in JOBS

@@ -15,7 +15,10 @@ from tests.serving.served_tree import until
 STDIN, STDOUT, STDERR = "<&-", ">&-", "2>&-"
 CLOSED = [(STDIN,), (STDOUT,), (STDERR,), (STDIN, STDOUT, STDERR)]
 NAMES = ["stdin", "stdout", "stderr", "all"]
-BINARIES = ("increment", "evaluate", "export", "predict", "serve", "doctor")
+BINARIES = (
+    *("increment", "evaluate", "report", "export", "predict", "serve"),
+    "doctor",
+)
 PIPED = 128 + signal.SIGPIPE
 ECHO = """
 import os, sys
@@ -34,6 +37,16 @@ def main():
 _main.run(main)
 """
 
+# All begin and end alike; one of them is enough for every day.
+some_binaries = pytest.mark.parametrize(
+    "name",
+    [
+        name
+        if name == "increment"
+        else pytest.param(name, marks=pytest.mark.slow)
+        for name in BINARIES
+    ],
+)
 # All of them at once is the worst.
 closed_streams = pytest.mark.parametrize(
     "closed",
@@ -72,7 +85,7 @@ def test_what_is_closed_is_the_null_device(closed):
 
 
 @closed_streams
-@pytest.mark.parametrize("name", BINARIES)
+@some_binaries
 def test_help_and_mistakes(closed, name):
     done = run(closed, name, "--help")
     assert (done.returncode, done.stderr) == (0, "")
@@ -83,7 +96,7 @@ def test_help_and_mistakes(closed, name):
     assert done.stderr.count("\n") == (STDERR not in closed)
 
 
-@pytest.mark.parametrize("name", BINARIES)
+@some_binaries
 def test_help_that_nobody_reads(name):
     command = '"$@" | true; echo ${PIPESTATUS[0]}'
     done = shell(command, "-m", f"hierkeras.{name}", "--help")

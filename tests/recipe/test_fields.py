@@ -123,6 +123,7 @@ print(result.job, msgspec.structs.replace(result.spec, training=training).job)
 """
 
 
+@pytest.mark.slow
 def test_a_new_field_is_on_the_command_line_in_the_file_and_in_the_job(
     tmp_path,
 ):

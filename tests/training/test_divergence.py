@@ -119,6 +119,7 @@ def test_a_second_try_that_is_interrupted_stays_at_the_lower_rate(
     assert result.rate_factor == 0.1
 
 
+@pytest.mark.slow
 def test_an_interruption_is_not_lost_where_the_epoch_diverges(
     tmp_path, open_context, make_spec, diverge, monkeypatch
 ):

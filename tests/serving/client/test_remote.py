@@ -180,10 +180,11 @@ def test_what_is_refused_is_not_tried_again():
 
 
 # It was given up after about 7 s.
+SMALL = pytest.param(0.3, 12, marks=pytest.mark.slow)
 LATE = pytest.param(14, 12, marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize(("seconds", "size"), [(0.3, 12), (0.3, 400), LATE])
+@pytest.mark.parametrize(("seconds", "size"), [(0.3, 400), LATE, SMALL])
 def test_a_server_that_is_about_to_start_is_waited_for(
     base_path, seconds, size
 ):

@@ -47,7 +47,9 @@ def test_the_graph_answers_as_the_tree_does(deep):
     np.testing.assert_array_equal(leaves, expected.leaves)
 
 
-@pytest.mark.parametrize("size", [1, 7, 32])
+@pytest.mark.parametrize(
+    "size", [1, 7, pytest.param(32, marks=pytest.mark.slow)]
+)
 def test_a_row_is_answered_alike_in_any_batch(deep, size):
     grown, graph, expected = deep
     order = np.random.default_rng(size).permutation(len(grown.images))[:224]
@@ -79,7 +81,9 @@ def test_an_empty_batch_gets_an_empty_answer(deep):
     assert leaves.shape == (0,)
 
 
-@pytest.mark.parametrize("rule", ["hard", "soft"])
+@pytest.mark.parametrize(
+    "rule", ["soft", pytest.param("hard", marks=pytest.mark.slow)]
+)
 def test_one_among_many_children_is_found(wide_tree, rule):
     routing = Routing(rule, beam_width=3)
     rows = np.arange(len(wide_tree.images))

@@ -68,6 +68,7 @@ def timeless(store, job):
     return result, history, files - {record.PROBES_FILE}
 
 
+@pytest.mark.slow
 def test_a_job_learns_the_same_bit_for_bit(grown):
     (off, plain), (on, watched) = grown[0], grown[5]
     for label in plain:
@@ -79,12 +80,14 @@ def test_a_job_learns_the_same_bit_for_bit(grown):
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_nobody_looks_unless_asked(grown):
     context, jobs = grown[0]
     for result in jobs.values():
         assert record.read(context.store, result.job) is None
 
 
+@pytest.mark.slow
 def test_a_flat_increment_is_seen(grown):
     context, jobs = grown[5]
     seen = record.read(context.store, jobs["flat"].job)
@@ -115,6 +118,7 @@ def test_a_flat_increment_is_seen(grown):
     assert np.mean(end.distances) > np.mean(begin.distances)
 
 
+@pytest.mark.slow
 def test_what_is_trained_of_a_network_is_seen(grown):
     context, jobs = grown[5]
     first, refined, together = (
@@ -135,6 +139,7 @@ def test_what_is_trained_of_a_network_is_seen(grown):
     assert record.read(context.store, jobs["preview"].job) is None
 
 
+@pytest.mark.slow
 def test_tensorboard_shows_every_look(grown):
     context, jobs = grown[5]
     result = jobs["flat"]
@@ -176,6 +181,7 @@ def test_tensorboard_shows_every_look(grown):
         assert values(tag) == found, tag
 
 
+@pytest.mark.slow
 def test_what_was_seen_is_believed_only_if_it_is_whole(grown):
     context, jobs = grown[5]
     job = jobs["refined"].job
