@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 
 import numpy as np
+from scipy import sparse
 
 from hierkeras.growth.extend_leaf import extend_leaf
 from hierkeras.growth.grower import Grower
@@ -188,8 +189,9 @@ def distribute(
         mass = np.eye(len(leaves))[routed.leaves]
     rates = confusion_rates(mass, labels, len(new_classes), counts)
     received: dict[str, tuple[str, ...]] = {}
-    for name, row in zip(new_classes, rates, strict=True):
-        leaf = leaves[int(row.argmax())].name
+    homes = sparse.csr_array(rates).toarray().argmax(axis=1)
+    for name, home in zip(new_classes, homes.tolist(), strict=True):
+        leaf = leaves[home].name
         received[leaf] = (*received.get(leaf, ()), name)
     return received
 

@@ -7,23 +7,20 @@ that it is confused with most.
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
-from sklearn.cluster import SpectralClustering
+from scipy import sparse
 
-from hierkeras.growth.predicted_error import IntArray, best_partition
-from hierkeras.growth.preview import FloatArray
+from hierkeras.growth.predicted_error import best_partition
+from hierkeras.growth.preview import Rates
+from hierkeras.growth.spectral import Affinity, IntArray, Spectrum
 
 # A superclass of one class has nothing left to decide.
 _MIN_SIZE = 2
-# Connects classes that are never confused; far below one confused image.
-_FLOOR = 1e-4
 _MAX_SUPERCLASSES = 8
 
 
 def partition(
-    old: FloatArray, new: FloatArray, num_superclasses: int, seed: int = 0
+    old: Rates, new: Rates, num_superclasses: int, seed: int = 0
 ) -> IntArray:
     """Divides old and new classes into superclasses.
 
@@ -33,11 +30,12 @@ def partition(
     superclass, fewer superclasses are made.
 
     Args:
-        old: float array of shape (n, n): the rate at which old class `i` is
-            taken for old class `j`, in [0, 1]; what is beyond is brought
-            there, and what is not finite counts as 0.
-        new: float array of shape (m, n): the same of the new classes.
-        num_superclasses: K, at least 1; 0: chosen by `eigengap`.
+        old: Array of shape (n, n), dense or sparse: the rate at which
+            old class `i` is taken for old class `j`, in [0, 1]; what is
+            beyond is brought there, and what is not finite counts as 0.
+        new: Array of shape (m, n): the same of the new classes.
+        num_superclasses: K, at least 1; 0: chosen by the widest gap between
+            eigenvalues, see `hierkeras.growth.spectral`.
         seed: Of the clustering.
 
     Returns:
@@ -47,14 +45,17 @@ def partition(
     """
     affinity = symmetrised(old)
     confusion = _rates(new)
-    most = min(len(affinity), (len(affinity) + len(confusion)) // _MIN_SIZE)
-    count = num_superclasses or eigengap(affinity, min(most, _MAX_SUPERCLASSES))
+    classes = affinity.shape[0] + confusion.shape[0]
+    most = min(affinity.shape[0], classes // _MIN_SIZE)
+    few = num_superclasses or min(most, _MAX_SUPERCLASSES)
+    spectrum = Spectrum(affinity, max(1, min(few, most)), seed)
+    count = num_superclasses or spectrum.gap()
     count = max(1, min(count, most))
-    return _renumbered(_clustered(affinity, confusion, count, seed))
+    return _renumbered(_clustered(spectrum, affinity, confusion, count))
 
 
 def partition_by_gain(
-    rates: FloatArray, num_superclasses: int, seed: int = 0
+    rates: Rates, num_superclasses: int, seed: int = 0
 ) -> IntArray:
     """Divides classes so that the whole tree's predicted error is least.
 
@@ -62,8 +63,8 @@ def partition_by_gain(
     where the search begins.
 
     Args:
-        rates: float array of shape (n, n): the rate at which class `i` is
-            taken for class `j`; cleaned as `partition` does.
+        rates: Array of shape (n, n), dense or sparse: the rate at which
+            class `i` is taken for class `j`; cleaned as `partition` does.
         num_superclasses: K, at least 1; 0: that of 2 to 8 with the least
             predicted error.
         seed: Of the clustering.
@@ -72,98 +73,68 @@ def partition_by_gain(
         As `partition` does.
     """
     affinity = symmetrised(rates)
-    most = max(1, len(affinity) // _MIN_SIZE)
+    most = max(1, affinity.shape[0] // _MIN_SIZE)
     counts = (
         [min(num_superclasses, most)]
         if num_superclasses
         else range(min(2, most), min(most, _MAX_SUPERCLASSES) + 1)
     )
-    none_new = np.zeros((0, len(affinity)))
+    none_new = sparse.csr_array((0, affinity.shape[0]))
+    spectrum = Spectrum(affinity, max(counts), seed)
     candidates = (
-        _clustered(affinity, none_new, count, seed) for count in counts
+        _clustered(spectrum, affinity, none_new, count) for count in counts
     )
     return _renumbered(best_partition(affinity, candidates, _MIN_SIZE))
 
 
-def symmetrised(confusion: FloatArray) -> FloatArray:
+def symmetrised(confusion: Rates) -> Affinity:
     """The similarity of classes: the mean of both directions of confusion.
 
     Args:
-        confusion: float array of shape (n, n).
+        confusion: Array of shape (n, n), dense or sparse.
 
     Returns:
-        float array of shape (n, n), symmetric, at least 0, finite, with a
+        Sparse array of shape (n, n), symmetric, at least 0, finite, with a
         zero diagonal: being right says nothing about others.
     """
     clean = _rates(confusion)
-    similar: FloatArray = (clean + clean.T) / 2
-    np.fill_diagonal(similar, 0.0)
+    # A subtraction leaves exact zeros, which are dropped.
+    similar = ((clean + clean.T) / 2).tocsr()
+    similar = (similar - sparse.diags_array(similar.diagonal())).tocsr()
+    similar.eliminate_zeros()
     return similar
 
 
-def eigengap(affinity: FloatArray, most: int = _MAX_SUPERCLASSES) -> int:
-    """The number of clusters that the affinity itself suggests.
-
-    The largest gap between successive eigenvalues of the normalised
-    Laplacian (von Luxburg 2007, "A Tutorial on Spectral Clustering",
-    section 8.3), among 2 to `most` clusters.
-
-    Args:
-        affinity: float array of shape (n, n), symmetric, at least 0.
-        most: Most clusters, at most n.
-
-    Returns:
-        The number of clusters; 1 if `most` allows no division.
-    """
-    if most < 2:
-        return 1
-    connected = affinity + _FLOOR
-    root = np.sqrt(connected.sum(axis=1))
-    laplacian = np.eye(len(root)) - connected / root[:, None] / root[None, :]
-    # gaps[k - 1] follows the k-th smallest eigenvalue: k clusters.
-    gaps = np.diff(np.linalg.eigvalsh(laplacian))[1:most]
-    return 2 + int(np.argmax(gaps)) if gaps.size else 2
-
-
-def _rates(confusion: FloatArray) -> FloatArray:
-    finite = np.nan_to_num(confusion, nan=0.0, posinf=0.0, neginf=0.0)
-    return np.clip(finite, 0.0, 1.0)
+def _rates(confusion: Rates) -> sparse.csr_array:
+    found = sparse.csr_array(confusion, dtype=np.float64, copy=True)
+    finite = np.nan_to_num(found.data, nan=0.0, posinf=0.0, neginf=0.0)
+    found.data = np.clip(finite, 0.0, 1.0)
+    return found
 
 
 def _clustered(
-    affinity: FloatArray, confusion: FloatArray, count: int, seed: int
+    spectrum: Spectrum,
+    affinity: Affinity,
+    confusion: sparse.csr_array,
+    count: int,
 ) -> IntArray:
-    clusters = _cluster(affinity, count, seed)
+    clusters = spectrum.clusters(count)
     members = np.eye(count)[clusters]
     everything = np.concatenate(
         [clusters, (confusion @ members).argmax(axis=1)]
     )
-    towards = np.concatenate([affinity, confusion])
+    towards = sparse.vstack([affinity, confusion]).tocsr()
     return _balanced(everything, towards, count)
 
 
-def _cluster(affinity: FloatArray, count: int, seed: int) -> IntArray:
-    if count == 1:
-        return np.zeros(len(affinity), dtype=np.int64)
-    if count == len(affinity):
-        return np.arange(count)
-    clustering = SpectralClustering(
-        count, affinity="precomputed", random_state=seed, n_init=10
-    )
-    with warnings.catch_warnings():
-        # Its solver may not converge where many divisions are as good; it
-        # says so and takes another.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        labels: IntArray = clustering.fit_predict(affinity + _FLOOR)
-    return labels.astype(np.int64)
-
-
-def _balanced(labels: IntArray, towards: FloatArray, count: int) -> IntArray:
+def _balanced(
+    labels: IntArray, towards: sparse.csr_array, count: int
+) -> IntArray:
     """Fills superclasses that are too small from those that can spare.
 
     Args:
         labels: int array of shape (n + m,), the superclass of each class.
-        towards: float array of shape (n + m, n), how much each class is
+        towards: Sparse array of shape (n + m, n), how much each class is
             confused with each old class.
         count: Number of superclasses; at most half of the classes.
     """
@@ -174,7 +145,7 @@ def _balanced(labels: IntArray, towards: FloatArray, count: int) -> IntArray:
         small = int(sizes.argmin())
         if sizes[small] >= _MIN_SIZE or sizes.max() <= _MIN_SIZE:
             return labels
-        near = towards[:, labels[:num_old] == small].sum(axis=1)
+        near = towards @ (labels[:num_old] == small).astype(np.float64)
         spare = sizes[labels] > _MIN_SIZE
         labels[np.where(spare, near, -1.0).argmax()] = small
 

@@ -19,18 +19,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 
-from hierkeras.growth.preview import FloatArray
-
-IntArray = npt.NDArray[np.int64]
+from hierkeras.growth.spectral import Affinity, FloatArray, IntArray
 
 
-def predicted_gain(affinity: FloatArray, labels: IntArray) -> float:
+def predicted_gain(affinity: Affinity, labels: IntArray) -> float:
     """How much of the error leaves are predicted to take off, at most.
 
     Args:
-        affinity: float array of shape (n, n), symmetric, at least 0, with a
+        affinity: Sparse array of shape (n, n), symmetric, at least 0, with a
             zero diagonal: the mean rate at which class `i` is taken for class
             `j` and the other way round.
         labels: int array of shape (n,): the superclass of each class.
@@ -38,15 +35,15 @@ def predicted_gain(affinity: FloatArray, labels: IntArray) -> float:
     Returns:
         A share in [0, 1) of the images of all classes.
     """
-    size = len(labels)
-    members = np.eye(int(labels.max()) + 1)[labels]
-    within = np.einsum("ik,ij,jk->k", members, affinity, members, optimize=True)
-    alone = 1 - members.sum(axis=0) / size
+    size, count = len(labels), int(labels.max()) + 1
+    towards = affinity @ np.eye(count)[labels]
+    within = np.bincount(labels, towards[np.arange(size), labels], count)
+    alone = 1 - np.bincount(labels, minlength=count) / size
     return float((within * alone).sum() / size)
 
 
 def best_partition(
-    affinity: FloatArray, candidates: Iterable[IntArray], smallest: int
+    affinity: Affinity, candidates: Iterable[IntArray], smallest: int
 ) -> IntArray:
     """The best partition that moving classes one by one leads to.
 
@@ -63,27 +60,44 @@ def best_partition(
     return max(improved, key=lambda labels: predicted_gain(affinity, labels))
 
 
-def _improved(
-    affinity: FloatArray, labels: IntArray, smallest: int
-) -> IntArray:
+def _improved(affinity: Affinity, labels: IntArray, smallest: int) -> IntArray:
     labels = labels.copy()
-    n, count = len(labels), int(labels.max()) + 1
-    rows = np.arange(n)
+    count = int(labels.max()) + 1
+    # Of shape (count, n): its rows are what moves change.
+    towards: FloatArray = (affinity @ np.eye(count)[labels]).T.copy()
     while True:
-        members = np.eye(count)[labels]
-        sizes = members.sum(axis=0)
-        towards = affinity @ members  # (n, count)
-        within = (members * towards).sum(axis=0)
-        own = towards[rows, labels]
-        # A class that leaves takes both directions of its confusion along.
-        left = (within[labels] - 2 * own) * (1 - (sizes[labels] - 1) / n)
-        joined = (within + 2 * towards) * (1 - (sizes + 1) / n)
-        now = within * (1 - sizes / n)
-        change = (left - now[labels])[:, None] + (joined - now)
-        change[rows, labels] = 0.0
-        change[sizes[labels] <= smallest] = 0.0
-        best = int(change.argmax())
-        # Rounding must not make it go round in circles.
-        if change.flat[best] <= 1e-12 * n:
+        move = _best_move(towards, labels, smallest)
+        if move is None:
             return labels
-        labels[best // count] = best % count
+        moved, to = move
+        # Only those that it is confused with see it go.
+        start, end = affinity.indptr[moved : moved + 2]
+        near, rates = affinity.indices[start:end], affinity.data[start:end]
+        towards[labels[moved], near] -= rates
+        towards[to, near] += rates
+        labels[moved] = to
+
+
+def _best_move(
+    towards: FloatArray, labels: IntArray, smallest: int
+) -> tuple[int, int] | None:
+    """The class whose move gains most, and where to; None: none gains."""
+    count, n = towards.shape
+    classes = np.arange(n)
+    own = towards[labels, classes]
+    sizes = np.bincount(labels, minlength=count)
+    within = np.bincount(labels, own, count)
+    now = within * (1 - sizes / n)
+    # A class that leaves takes both directions of its confusion along.
+    left = (within[labels] - 2 * own) * (1 - (sizes[labels] - 1) / n)
+    left -= now[labels]
+    left[sizes[labels] <= smallest] = -np.inf
+    change = (within[:, None] + 2 * towards) * (1 - (sizes + 1) / n)[:, None]
+    change -= now[:, None]
+    change += left
+    change[labels, classes] = 0.0
+    to, moved = divmod(int(change.argmax()), n)
+    # Rounding must not make it go round in circles.
+    if change[to, moved] <= 1e-12 * n:
+        return None
+    return moved, to

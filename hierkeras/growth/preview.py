@@ -7,14 +7,16 @@ confused with tells which classes belong together.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from hierkeras.recipe.growth import ConfusionCounts
 
-FloatArray = npt.NDArray[np.float64]
+# Dense or sparse: most pairs of many classes are never confused.
+Rates: TypeAlias = "npt.NDArray[np.float64] | sparse.csr_array"
 
 
 def confusion_rates(
@@ -22,7 +24,7 @@ def confusion_rates(
     labels: npt.NDArray[Any],
     num_classes: int,
     counts: ConfusionCounts = "hard",
-) -> FloatArray:
+) -> Rates:
     """How often each class is taken for each of the model's outputs.
 
     Args:
@@ -34,14 +36,20 @@ def confusion_rates(
             first of equals; `soft` its probabilities.
 
     Returns:
-        float array of shape (num_classes, c): the probability that an image
-        of class `i` is taken for output `j`. A row without images is zero.
+        Float array of shape (num_classes, c), sparse where images are counted:
+        the probability that an image of class `i` is taken for output `j`. A
+        row without images is zero.
     """
-    taken = np.asarray(probabilities, dtype=np.float64)
+    size = probabilities.shape[1]
+    images = np.maximum(np.bincount(labels, minlength=num_classes), 1)
     if counts == "hard":
-        taken = np.eye(taken.shape[1])[taken.argmax(axis=1)]
-    totals = np.zeros((num_classes, taken.shape[1]))
-    np.add.at(totals, labels, taken)
-    images = np.bincount(labels, minlength=num_classes)[:, None]
-    rates: FloatArray = totals / np.maximum(images, 1)
+        named = probabilities.argmax(axis=1)
+        # What is there twice is added up.
+        pairs = sparse.coo_array(
+            (1.0 / images[labels], (labels, named)), (num_classes, size)
+        )
+        return pairs.tocsr()
+    totals = np.zeros((num_classes, size))
+    np.add.at(totals, labels, probabilities)
+    rates: npt.NDArray[np.float64] = totals / images[:, None]
     return rates

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import sparse
 
 from hierkeras.growth.partition import partition_by_gain, symmetrised
 from hierkeras.growth.predicted_error import best_partition, predicted_gain
@@ -15,7 +16,7 @@ def pairs(*confused, size):
     affinity = np.zeros((size, size))
     for i, j, rate in confused:
         affinity[i, j] = affinity[j, i] = rate
-    return affinity
+    return sparse.csr_array(affinity)
 
 
 def test_the_gain_of_four_classes_by_hand():
@@ -39,6 +40,7 @@ def test_sizes_weigh():
     """A large superclass has more confusions, but takes less of them off."""
     affinity = np.full((8, 8), 0.02)
     np.fill_diagonal(affinity, 0)
+    affinity = sparse.csr_array(affinity)
 
     halves = predicted_gain(affinity, np.repeat([0, 1], 4))
 
