@@ -18,8 +18,9 @@ from hierkeras.tree.routing import (
     route,
 )
 
-# Images whose softmax outputs are held at a time.
-_CHUNK = 8192
+# Softmax outputs that are held at a time, of some images: a few arrays of so
+# many numbers.
+_NUMBERS = 2**25
 _TOP = 5
 
 
@@ -94,7 +95,7 @@ def answer(
     routing: Routing,
     rules: Sequence[RoutingRule] = ROUTING_RULES,
 ) -> TreeAnswers:
-    """Runs a tree on images, a few thousand at a time.
+    """Runs a tree on images, as many at a time as memory is given for.
 
     Args:
         tree: The tree.
@@ -107,9 +108,10 @@ def answer(
     """
     images_run: collections.Counter[str] = collections.Counter()
     parts = []
-    for start in range(0, len(indices), _CHUNK):
-        rows = indices[start : start + _CHUNK]
-        true = labels[start : start + _CHUNK]
+    size = max(1, _NUMBERS // len(tree.classes))
+    for start in range(0, len(indices), size):
+        rows = indices[start : start + size]
+        true = labels[start : start + size]
         by_routing = {}
         for rule in rules:
             counted = CountingPredictor(predictor)

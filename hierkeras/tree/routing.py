@@ -217,19 +217,23 @@ def beam(children: Array, beam_width: int, ops: Any = np) -> Array:
         bool array of shape (n, k), `min(beam_width, k)` true in each row;
         of equals, the first wins.
     """
-    # Rank by how many children go before: a stable order without a sort,
-    # the same in every module of operations.
-    before = children[:, None, :] > children[:, :, None]
-    equal = children[:, None, :] == children[:, :, None]
     count = children.shape[1]
-    earlier = np.tril(np.ones((count, count), dtype=bool), k=-1)[None]
-    ranks = ops.sum(
-        ops.where(
-            ops.logical_or(before, ops.logical_and(equal, earlier)), 1, 0
-        ),
-        axis=2,
-    )
-    return ranks < beam_width
+    if beam_width >= count:
+        return children >= 0
+    numbers = np.arange(count)[None, :]
+    # One after the other: a rank of all is an array of k by k for each row.
+    runs = numbers == _most(children, ops)[:, None]
+    for _ in range(beam_width - 1):
+        left = ops.where(runs, -1.0, children)
+        runs = ops.logical_or(runs, numbers == _most(left, ops)[:, None])
+    return runs
+
+
+def _most(values: Array, ops: Any) -> Array:
+    """The column of the largest of each row, the first of equals."""
+    # Of whole numbers: that of floats has an operation that LiteRT lacks.
+    is_most = values >= ops.max(values, axis=1, keepdims=True)
+    return ops.argmax(ops.where(is_most, 1, 0), axis=1)
 
 
 def contended(
@@ -287,10 +291,8 @@ def likely_leaves(
         child_of[np.asarray(columns)] = number
     is_in_chosen = ops.take(chosen, child_of, axis=1)
     inside = ops.where(is_in_chosen, branch, -1.0)
-    # Of whole numbers: that of floats has an operation that LiteRT lacks.
-    is_most = inside >= ops.max(inside, axis=1, keepdims=True)
-    column = ops.argmax(ops.where(is_most, 1, 0), axis=1)
-    return ops.take(np.asarray(leaf_of, dtype=np.int32), column)
+    leaves = np.asarray(leaf_of, dtype=np.int32)
+    return ops.take(leaves, _most(inside, ops))
 
 
 class Fork:

@@ -13,7 +13,7 @@ from tests import builders
 def test_answers_of_a_tree_whatever_the_chunk(
     generation, context, predictor, monkeypatch, chunk
 ):
-    monkeypatch.setattr(answers, "_CHUNK", chunk)
+    monkeypatch.setattr(answers, "_NUMBERS", 4 * chunk)
     tree = generation.tree
     indices = context.catalogue.indices("test", tree.classes)
     labels = context.catalogue.labels_among(indices, tree.classes)
