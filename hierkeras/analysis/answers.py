@@ -20,7 +20,7 @@ from hierkeras.tree.routing import (
 
 # Softmax outputs that are held at a time, of some images: a few arrays of so
 # many numbers.
-_NUMBERS = 2**25
+_NUMBERS = 2**24
 _TOP = 5
 
 
