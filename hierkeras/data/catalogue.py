@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +16,7 @@ from hierkeras._errors import UserError
 
 SPLITS = ("train", "validation", "test")
 EXCLUDED = -1
+_NO_ROWS = np.zeros(0, np.int64)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -75,9 +77,9 @@ class Catalogue:
         """
         if split not in SPLITS:
             raise ValueError(f"Expected one of {SPLITS}. Received: {split!r}")
-        wanted = self._positions(classes) >= 0
-        in_split = self.splits == SPLITS.index(split)
-        return np.flatnonzero(wanted & in_split)
+        # What few classes cost follows from these, not from all.
+        rows = np.concatenate([_NO_ROWS, *self._rows(classes)])
+        return np.unique(rows[self.splits[rows] == SPLITS.index(split)])
 
     def labels_among(
         self, indices: npt.NDArray[np.int64], classes: Sequence[str]
@@ -95,7 +97,7 @@ class Catalogue:
             UserError: if the source has no class of one of the names.
             ValueError: if an example is of none of the classes.
         """
-        positions = self._positions(classes)[indices]
+        positions = self._places(classes)[self.labels[indices]]
         if (positions < 0).any():
             stray = self.keys[indices[positions < 0][0]]
             raise ValueError(
@@ -246,34 +248,53 @@ class Catalogue:
 
     def _learnt(self, classes: Sequence[str]) -> Iterator[list[str]]:
         """Yields what `fingerprint` covers of each class's examples, sorted."""
-        positions = self._positions(classes)
-        learnt = np.isin(
-            self.splits, [SPLITS.index("train"), SPLITS.index("validation")]
-        )
-        rows = np.flatnonzero((positions >= 0) & learnt)
-        rows = rows[np.argsort(positions[rows], kind="stable")]
-        starts = np.searchsorted(positions[rows], np.arange(len(classes) + 1))
-        for name, (start, stop) in zip(
-            classes, itertools.pairwise(starts), strict=True
-        ):
+        learnt = SPLITS.index("train"), SPLITS.index("validation")
+        for name, rows in zip(classes, self._rows(classes), strict=True):
             yield sorted(
-                f"example\0{name}\0{self.splits[i]}\0{self.digest(i)}"
-                for i in rows[start:stop]
+                f"example\0{name}\0{split}\0{self.digest(i)}"
+                for i, split in zip(rows, self.splits[rows], strict=True)
+                if split in learnt
             )
+
+    def _rows(self, classes: Sequence[str]) -> list[npt.NDArray[np.int64]]:
+        """Returns the examples of each class, sorted, of any split or none."""
+        order, starts = self._by_label
+        labels = map(self._label, classes)
+        return [order[starts[n] : starts[n + 1]] for n in labels]
 
     def _positions(self, classes: Sequence[str]) -> npt.NDArray[np.int32]:
         """Returns every example's position in `classes`, -1 where none."""
-        labels = {name: label for label, name in enumerate(self.class_names)}
+        return self._places(classes)[self.labels]
+
+    def _places(self, classes: Sequence[str]) -> npt.NDArray[np.int32]:
+        """Returns every label's position in `classes`, -1 where none."""
         # One place more than there are classes: label -1 looks up the last.
         table = np.full(len(self.class_names) + 1, -1, np.int32)
         for position, name in enumerate(classes):
-            if name not in labels:
-                raise UserError(
-                    f"The data set has no class {name!r} among its "
-                    f"{len(self.class_names)}; name one that it has."
-                )
-            table[labels[name]] = position
-        return table[self.labels]
+            table[self._label(name)] = position
+        return table
+
+    def _label(self, name: str) -> int:
+        if name not in self._labels:
+            raise UserError(
+                f"The data set has no class {name!r} among its "
+                f"{len(self.class_names)}; name one that it has."
+            )
+        return self._labels[name]
+
+    @functools.cached_property
+    def _labels(self) -> dict[str, int]:
+        """The label of each class."""
+        return {name: label for label, name in enumerate(self.class_names)}
+
+    @functools.cached_property
+    def _by_label(
+        self,
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The examples label by label, and where each label's begin."""
+        order = np.argsort(self.labels, kind="stable")
+        wanted = np.arange(len(self.class_names) + 1)
+        return order, np.searchsorted(self.labels[order], wanted)
 
 
 def _class_line(name: str) -> str:

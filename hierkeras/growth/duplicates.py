@@ -38,10 +38,11 @@ def find_duplicates(
     members = collections.defaultdict(list)
     for row in np.flatnonzero(sizes[group] > 1).tolist():
         members[int(group[row])].append(int(indices[row]))
+    looked_for = frozenset(fresh)
     fresh_labels = {
         label
         for label, name in enumerate(catalogue.class_names)
-        if name in set(fresh)
+        if name in looked_for
     }
     counts: collections.Counter[Where] = collections.Counter()
     pairs: dict[Where, list[tuple[str, str]]] = collections.defaultdict(list)

@@ -261,9 +261,8 @@ def _against(
         subject.answered,
         against.tree,
     )
-    known = [name for name in tree.classes if name in set(other.classes)]
-    places = np.array([tree.classes.index(name) for name in known], np.int64)
-    common = np.isin(now.labels, places)
+    known = frozenset(other.classes).intersection(tree.classes)
+    common = np.array([name in known for name in tree.classes])[now.labels]
     indices, right = now.indices[common], now.right[common]
     if not indices.size:
         return None
