@@ -50,7 +50,10 @@ _JIT = flags.DEFINE_enum(
     module_name=_SELDOM,
 )
 _DETERMINISTIC = flags.DEFINE_bool(
-    "deterministic", False, "Use deterministic TensorFlow ops only."
+    "deterministic",
+    False,
+    "Use deterministic TensorFlow ops only.",
+    module_name=_SELDOM,
 )
 _CACHE = flags.DEFINE_enum(
     "cache",

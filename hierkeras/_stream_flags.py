@@ -35,7 +35,6 @@ _CLASS_SEED = flags.DEFINE_integer(
     "Order in which --class_batches draws classes; -1: the data set's.",
     lower_bound=-1,
     upper_bound=2**32 - 1,
-    module_name="hierkeras",  # --help leaves it out: it is for studies
 )
 _CLASS_LIST = flags.DEFINE_string(
     "class_list",
