@@ -118,7 +118,7 @@ def line(converted: Converted) -> str:
 def _content(composite: Composite, size: int) -> bytes:
     """The file's bytes."""
     module = tf.Module()
-    module.weights = composite.weights.variables
+    module.weights = composite.variables
     answer = tf.function(
         lambda images: {"probabilities": composite(images)[0]},
         autograph=False,

@@ -368,12 +368,16 @@ class Rule(abc.ABC):
         """What stands where no child runs: float array of shape (n, c)."""
 
     @abc.abstractmethod
-    def joined(self, fork: Fork, k: int, rows: Array, below: Array) -> Array:
+    def joined(
+        self, fork: Fork, mass: Array, columns: Array, rows: Array, below: Array
+    ) -> Array:
         """The answer of a child, seen from the branch.
 
         Args:
             fork: The branch.
-            k: Which of its children.
+            mass: float array of shape (n,), the child's probabilities.
+            columns: int array of shape (classes of the child,), the child's
+                columns in what the branch says.
             rows: int array of shape (m,), the rows that the child ran for.
             below: float array of shape (m, classes of the child), what the
                 child answers; its rows sum to 1.
@@ -396,7 +400,9 @@ class Hard(Rule):
         """Nothing."""
         return fork.ops.zeros_like(fork.own)
 
-    def joined(self, fork: Fork, k: int, rows: Array, below: Array) -> Array:
+    def joined(
+        self, fork: Fork, mass: Array, columns: Array, rows: Array, below: Array
+    ) -> Array:
         """What the child answers."""
         return below
 
@@ -408,20 +414,24 @@ class Soft(Rule):
         """The branch's own probabilities."""
         return fork.own
 
-    def joined(self, fork: Fork, k: int, rows: Array, below: Array) -> Array:
+    def joined(
+        self, fork: Fork, mass: Array, columns: Array, rows: Array, below: Array
+    ) -> Array:
         """The child's answer times the child's probability."""
-        return below * fork.take(fork.mass[:, k], rows, axis=0)[:, None]
+        return below * fork.take(mass, rows, axis=0)[:, None]
 
 
 class Fused(Soft):
     """As `Soft`, with the normalised geometric mean of both for `l`."""
 
-    def joined(self, fork: Fork, k: int, rows: Array, below: Array) -> Array:
+    def joined(
+        self, fork: Fork, mass: Array, columns: Array, rows: Array, below: Array
+    ) -> Array:
         """The mean of both opinions times the child's probability."""
         own = fork.take(fork.own, rows, axis=0)
-        opinion = fork.take(own, fork.positions[k], axis=1)
+        opinion = fork.take(own, columns, axis=1)
         fused = fuse(below, opinion, fork.branch.fusion_exponent, fork.ops)
-        return super().joined(fork, k, rows, fused)
+        return super().joined(fork, mass, columns, rows, fused)
 
 
 _RULES: Mapping[RoutingRule, type[Rule]] = {
@@ -477,8 +487,10 @@ class _Walk(NamedTuple):
             if not here.size:
                 continue
             below, below_leaves = self.down(child, rows[here])
-            places = np.ix_(here, np.asarray(fork.positions[k]))
-            answers[places] = self.rule.joined(fork, k, here, below)
+            columns = np.asarray(fork.positions[k])
+            answers[np.ix_(here, columns)] = self.rule.joined(
+                fork, fork.mass[:, k], columns, here, below
+            )
             goes = fork.chosen[here, k]
             leaves[here[goes]] = below_leaves[goes]
         return answers, leaves

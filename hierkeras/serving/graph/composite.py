@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
+from hierkeras.serving.graph.heads import Answers, Heads, heads_of, places
 from hierkeras.serving.graph.weights import Weights
 from hierkeras.training import sharing
 from hierkeras.tree import nodes, routing
@@ -65,9 +65,36 @@ class Composite:
         self._how = how
         self._rule = how.acting
         self._parts = sharing.parts(tree, models)
-        self.weights = Weights([part.model for part in self._parts.values()])
+        self._heads = {} if is_inlined else self._find_heads()
+        in_heads = {
+            branch.children[number].name
+            for branch in tree.branches
+            if branch.name in self._heads
+            for number in self._heads[branch.name].numbers
+        }
+        self.weights = Weights(
+            [
+                part.model
+                for name, part in self._parts.items()
+                if name not in in_heads
+            ]
+        )
         self._leaf_numbers = tree.leaf_numbers()
         self._is_inlined = is_inlined
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """What the graph reads."""
+        heads = [heads.kernel for heads in self._heads.values()]
+        return [*self.weights.variables, *heads]
+
+    def _find_heads(self) -> dict[str, Heads]:
+        """The heads below each branch that has some."""
+        found = {
+            branch.name: heads_of(branch, self._parts)
+            for branch in self.tree.branches
+        }
+        return {name: heads for name, heads in found.items() if heads}
 
     def __call__(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Answers for a batch of images.
@@ -113,21 +140,44 @@ class Composite:
             return own, tf.fill([count], self._leaf_numbers[node.classes[0]])
         tensors = {**tensors, **dict(zip(part.gives, given, strict=True))}
         fork = Fork(node, own, keras.ops, tf.gather)
-        below = self._below(fork, tensors)
+        runs = self._rule.runs(fork)
         leaves = tf.zeros([count], tf.int32)
         if self._rule.contention:  # else the one that is chosen always runs
             leaves = fork.likely_leaves(self._leaf_numbers)
+        answers = Answers(self._rule.rest(fork), leaves)
+        heads = self._heads.get(node.name)
+        if heads is not None:
+            answers = heads.answer(
+                fork,
+                self._rule,
+                runs,
+                tensors[heads.takes],
+                self._leaf_numbers,
+                answers,
+            )
+        others = [
+            number
+            for number in range(len(node.children))
+            if heads is None or number not in heads.numbers
+        ]
+        if not others:
+            return answers
+        below = self._below(fork, tensors, runs, others)
+        found, leaves = answers
         return (
-            tf.tensor_scatter_nd_update(
-                self._rule.rest(fork), below.places, below.answers
-            ),
+            tf.tensor_scatter_nd_update(found, below.places, below.answers),
             tf.tensor_scatter_nd_update(leaves, below.rows, below.leaves),
         )
 
-    def _below(self, fork: Fork, tensors: dict[str, tf.Tensor]) -> Below:
+    def _below(
+        self,
+        fork: Fork,
+        tensors: dict[str, tf.Tensor],
+        runs: tf.Tensor,
+        numbers: Sequence[int],
+    ) -> Below:
         children = fork.branch.children
         is_one = fork.own.shape[0] == 1
-        runs = self._rule.runs(fork)
         needed = tf.reduce_any(runs, axis=0)
 
         def child(k: int) -> Below:
@@ -139,17 +189,19 @@ class Composite:
                 for key in self._parts[node.name].passes
             }
             answers, leaves = self._node(node, sent)
-            answers = self._rule.joined(fork, k, here, answers)
+            answers = self._rule.joined(
+                fork, fork.mass[:, k], fork.positions[k], here, answers
+            )
             goes = tf.gather(fork.chosen[:, k], here)
             here = tf.cast(here, tf.int32)
             return Below(
-                _places(here, fork.positions[k]),
+                places(here, fork.positions[k]),
                 tf.reshape(answers, [-1]),
                 tf.boolean_mask(here, goes)[:, tf.newaxis],
                 tf.boolean_mask(leaves, goes),
             )
 
-        return _ask(child, range(len(children)), needed, self._is_inlined)
+        return _ask(child, numbers, needed, self._is_inlined)
 
 
 def _ask(
@@ -158,7 +210,7 @@ def _ask(
     needed: tf.Tensor,
     is_inlined: bool,
 ) -> Below:
-    """Asks those children, of consecutive numbers, that any row goes to."""
+    """Asks those children that any row goes to."""
     if len(children) == 1:
         return child(children[0])
     size = 1
@@ -179,9 +231,7 @@ def _ask(
                 experimental_attributes={"_noinline": True},
             )
         found.append(
-            tf.cond(
-                tf.reduce_any(needed[group[0] : group[-1] + 1]), ask, _nobody
-            )
+            tf.cond(tf.reduce_any(tf.gather(needed, list(group))), ask, _nobody)
         )
     return Below(
         *(tf.concat(each, axis=0) for each in zip(*found, strict=True))
@@ -195,9 +245,3 @@ def _nobody() -> Below:
         tf.zeros([0, 1], tf.int32),
         tf.zeros([0], tf.int32),
     )
-
-
-def _places(rows: tf.Tensor, columns: Sequence[int]) -> tf.Tensor:
-    """Row and column of each entry of a block, row by row."""
-    pairs = tf.meshgrid(rows, np.asarray(columns, np.int32), indexing="ij")
-    return tf.reshape(tf.stack(pairs, axis=-1), [-1, 2])

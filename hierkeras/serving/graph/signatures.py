@@ -57,7 +57,7 @@ def save(
     """
     pixels = dataclasses.replace(pixels, max_pixels=config.max_pixels)
     module = tf.Module()
-    module.weights = composite.weights.variables
+    module.weights = composite.variables
     tf.saved_model.save(
         module,
         folder,
