@@ -142,16 +142,11 @@ def fit(
     callbacks = [Validation(*looks, listeners), *listeners, *run.watchers]
     done, skipped = len(monitor.history), saved.state.steps if saved else 0
     stopped = saved is not None and saved.state.stopped
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_noting(keeper, run, steps))
-        if run.runtime.progress == "bar":
-            each = recipe.batch_size
-            bar = _progress.bar(
-                run.label,
-                recipe.max_epochs * steps * each,
-                (done * steps + skipped) * each,
-            )
-            callbacks.append(Shown(stack.enter_context(bar), each))
+    with (
+        _noting(keeper, run, steps),
+        _shown(run, recipe, steps, done * steps + skipped) as shown,
+    ):
+        callbacks += shown
         # Keras wants every epoch of a call to have as many steps.
         while done < recipe.max_epochs and not stopped:
             last = done + 1 if skipped else recipe.max_epochs
@@ -172,6 +167,20 @@ def fit(
             )
             done, skipped, stopped = last, 0, model.stop_training
     return Fitted(monitor.history, run.rate_factor)
+
+
+@contextlib.contextmanager
+def _shown(
+    run: Run, recipe: Training, steps: int, done: int
+) -> Iterator[list[keras.callbacks.Callback]]:
+    """What shows on a terminal how far a training is, of so many batches."""
+    if run.runtime.progress != "bar":
+        yield []
+        return
+    each = recipe.batch_size
+    total = recipe.max_epochs * steps * each
+    with _progress.bar(run.label, total, done * each) as bar:
+        yield [Shown(bar, each)]
 
 
 def _go_on(

@@ -60,7 +60,6 @@ class Heads:
             kernels = [np.asarray(layer.kernel).T for layer in dense]
             biases = [np.asarray(layer.bias) for layer in dense]
         self._sizes = np.array([len(one) for one in biases], np.int32)
-        self._starts = np.cumsum([0, *self._sizes[:-1]]).astype(np.int32)
         self._biases = np.concatenate(biases)
         self.kernel = tf.Variable(
             np.concatenate(kernels), trainable=False, name="heads"
@@ -85,48 +84,37 @@ class Heads:
             leaf_numbers: Class to the number of its leaf.
             answers: What is answered without them.
         """
-        mine = tf.constant(self.numbers, tf.int32)
-        of_child = tf.constant(
-            [
-                leaf_numbers[fork.branch.children[k].classes[0]]
-                for k in self.numbers
-            ],
-            tf.int32,
-        )
-        columns_of_all = tf.constant(
-            np.concatenate([fork.positions[k] for k in self.numbers]), tf.int32
-        )
-        sizes, starts = tf.constant(self._sizes), tf.constant(self._starts)
-        biases = tf.constant(self._biases)
-        asked = tf.where(tf.gather(tf.reduce_any(runs, axis=0), mine))[:, 0]
+        tables = self._tables(fork, leaf_numbers)
+        asked = tf.reduce_any(runs, axis=0)
+        asked = tf.where(tf.gather(asked, tables.numbers))[:, 0]
 
         def one_more(
             step: tf.Tensor, found: tf.Tensor, leaves: tf.Tensor
         ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             head = asked[step]
-            child = mine[head]
+            child = tables.numbers[head]
+            own = slice(tables.starts[head], tables.ends[head])
             here = tf.where(tf.gather(runs, child, axis=1))[:, 0]
-            start, stop = starts[head], starts[head] + sizes[head]
-            logits = tf.matmul(
-                tf.gather(features, here),
-                self.kernel[start:stop],
-                transpose_b=True,
+            kernel = self.kernel[own]
+            logits = tf.matmul(tf.gather(features, here), kernel, False, True)
+            columns = tables.columns[own]
+            answer = rule.joined(
+                fork,
+                tf.gather(fork.mass, child, axis=1),
+                columns,
+                here,
+                tf.nn.softmax(logits + tables.biases[own]),
             )
-            own = tf.nn.softmax(logits + biases[start:stop])
-            columns = columns_of_all[start:stop]
-            mass = tf.gather(fork.mass, child, axis=1)
-            own = rule.joined(fork, mass, columns, here, own)
             goes = tf.gather(tf.gather(fork.chosen, child, axis=1), here)
             here = tf.cast(here, tf.int32)
             to = tf.boolean_mask(here, goes)[:, tf.newaxis]
+            leaf = tf.fill([tf.shape(to)[0]], tables.leaves[head])
             return (
                 step + 1,
                 tf.tensor_scatter_nd_update(
-                    found, places(here, columns), tf.reshape(own, [-1])
+                    found, places(here, columns), tf.reshape(answer, [-1])
                 ),
-                tf.tensor_scatter_nd_update(
-                    leaves, to, tf.fill([tf.shape(to)[0]], of_child[head])
-                ),
+                tf.tensor_scatter_nd_update(leaves, to, leaf),
             )
 
         _, found, leaves = tf.while_loop(
@@ -137,6 +125,40 @@ class Heads:
             parallel_iterations=1,
         )
         return Answers(found, leaves)
+
+    def _tables(self, fork: Fork, leaf_numbers: Mapping[str, int]) -> _Tables:
+        children = [fork.branch.children[number] for number in self.numbers]
+        columns = [fork.positions[number] for number in self.numbers]
+        ends = np.cumsum(self._sizes)
+        leaves = [leaf_numbers[child.classes[0]] for child in children]
+        return _Tables(
+            tf.constant(self.numbers, tf.int32),
+            tf.constant(ends - self._sizes, tf.int32),
+            tf.constant(ends, tf.int32),
+            tf.constant(np.concatenate(columns), tf.int32),
+            tf.constant(self._biases),
+            tf.constant(leaves, tf.int32),
+        )
+
+
+class _Tables(NamedTuple):
+    """What a head is looked up by, in the order of the heads.
+
+    Args:
+        numbers: The child of the branch that it is.
+        starts: Where its classes begin among those of all heads, and
+        ends: where they end, as rows of the kernel, of
+        columns: the branch's columns of all classes, and of
+        biases: theirs.
+        leaves: The number of its leaf.
+    """
+
+    numbers: tf.Tensor
+    starts: tf.Tensor
+    ends: tf.Tensor
+    columns: tf.Tensor
+    biases: tf.Tensor
+    leaves: tf.Tensor
 
 
 def heads_of(branch: nodes.Branch, parts: Mapping[str, Part]) -> Heads | None:
