@@ -50,6 +50,7 @@ def test_where_no_class_has_two_nothing_can_be_chosen(grow, tmp_path):
     grow().check_refused(1, "None of the 2 classes of the step has two images")
 
 
+@pytest.mark.slow
 def test_classes_of_one_photo_do_not_come_first(grow, tmp_path):
     for name, count in {"bee": 1, "cat": 1, "dog": 6, "emu": 6}.items():
         small_trunks.write_photos(tmp_path / "photos", [name], each=count)

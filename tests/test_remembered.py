@@ -120,6 +120,7 @@ def test_what_is_given_later_is_used_from_then_on(plants):
     assert set(shown["sources"].values()) == {"remembered"}
 
 
+@pytest.mark.slow
 def test_another_preset_replaces_all_but_the_network(plants):
     plants.increment("--recipe=digits", "--max_epochs=1", "--growth=flat")
 

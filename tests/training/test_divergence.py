@@ -84,6 +84,7 @@ def test_a_network_that_diverges_at_any_rate_leaves_no_result(
     assert not context.store.models.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "schedule",
     ["adaptive", pytest.param("cosine", marks=pytest.mark.slow)],

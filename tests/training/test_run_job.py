@@ -195,6 +195,7 @@ def test_a_leaf_of_leaf_layers_shares_its_parents_trunk(trained, make_spec):
     )
 
 
+@pytest.mark.slow
 def test_everything_that_can_be_asked_of_a_flat_increment(trained, make_spec):
     context, parent = trained
     start = Flat(parent.job, "imprinted", 0.8, 0.1, distillation=1.0)
@@ -211,6 +212,7 @@ def test_everything_that_can_be_asked_of_a_flat_increment(trained, make_spec):
     assert model.output_shape == (None, len(MORE_CLASSES))
 
 
+@pytest.mark.slow
 def test_a_class_of_few_images_is_not_drowned(
     tmp_path, open_context, make_spec
 ):

@@ -147,6 +147,7 @@ def running(service):
         server.stop(0)
 
 
+@pytest.mark.slow
 def test_the_time_decides_and_no_number_of_attempts():
     service = Unavailable(8)
     with running(service) as address:

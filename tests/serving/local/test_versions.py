@@ -164,6 +164,7 @@ def test_requests_that_run_finish_on_the_version_they_began_on(
         ask(old)
 
 
+@pytest.mark.slow
 def test_a_version_can_come_back_before_it_has_gone(base_path, listener):
     publish(base_path, 1)
     listener.poll()
