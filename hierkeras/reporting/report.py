@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from hierkeras.analysis.answers import Answered, answer
 from hierkeras.analysis.evaluation import Evaluation
 from hierkeras.data import told
 from hierkeras.growth import summary
+from hierkeras.models.cost import Cost
 from hierkeras.recipe import fields, remembered
 from hierkeras.reporting import charts, collected, rendering, steps
 from hierkeras.reporting.thumbnails import Thumbnails
@@ -195,12 +196,16 @@ def _subject(
             routing,
             split,
         )
+    costs = sharing.costs(
+        tree, {node.job: predictor.model(node.job) for node in tree.nodes()}
+    )
+    flops = costs[tree.root.name].flops
     return Subject(
         generation,
         answered,
         evaluated,
-        steps.step_rows(generations, context),
-        _about(generation, predictor),
+        steps.step_rows(generations, context, flops),
+        _about(generation, costs),
         [
             *charts.of_scores(answered),
             *charts.of_steps(generations),
@@ -226,16 +231,12 @@ def _nothing() -> Answered:
 
 
 def _about(
-    generation: Generation, predictor: Predictor
+    generation: Generation, costs: Mapping[str, Cost]
 ) -> dict[str, dict[str, Any]]:
     """What each node costs beyond those above it, which it shares."""
-    tree = generation.tree
     swept = {use.job: use.images_swept for use in generation.step.jobs}
     found: dict[str, dict[str, Any]] = {}
-    costs = sharing.costs(
-        tree, {node.job: predictor.model(node.job) for node in tree.nodes()}
-    )
-    for node in tree.nodes():
+    for node in generation.tree.nodes():
         cost = costs[node.name]
         found[node.name] = {
             "million operations an image": f"{cost.flops / 1e6:,.2f}",

@@ -26,6 +26,9 @@ class StepRow:
             every epoch.
         anew: The images of all its classes, as often as the step's longest
             training swept its own: what to learn all anew would sweep.
+        operations: About how many the images swept took: those of the tree's
+            root, a multiply-add being 2, three times over where something was
+            trained, for forward and backward.
         minutes: Wall-clock time.
         megabytes: Of the models of its tree, on disk.
         decisions: How its leaves grew.
@@ -38,24 +41,26 @@ class StepRow:
     after: float | None
     swept: int
     anew: int
+    operations: float
     minutes: float
     megabytes: float
     decisions: Sequence[Decision]
 
 
 def step_rows(
-    generations: Iterable[Generation], context: Context
+    generations: Iterable[Generation], context: Context, flops: float
 ) -> list[StepRow]:
     """A row for each generation.
 
     Args:
         generations: What led to a tree, and that itself.
         context: The work directory and the images.
+        flops: Operations of the network at the tree's root for an image.
     """
-    return [_row(generation, context) for generation in generations]
+    return [_row(generation, context, flops) for generation in generations]
 
 
-def _row(generation: Generation, context: Context) -> StepRow:
+def _row(generation: Generation, context: Context, flops: float) -> StepRow:
     step, store = generation.step, context.store
     there = [use.job for use in step.jobs if store.has_job(use.job)]
     epochs = [results.read(store, job).epochs for job in there]
@@ -65,14 +70,17 @@ def _row(generation: Generation, context: Context) -> StepRow:
         if name in context.catalogue.class_names
     ]
     images = context.catalogue.indices("train", classes).size
+    swept = sum(use.images_swept for use in step.jobs)
+    passes = 3 if any(epochs) else 1
     return StepRow(
         number=generation.number,
         new_classes=len(step.new_classes),
         error=step.error_after,
         before=step.old_error_before,
         after=step.old_error_after,
-        swept=sum(use.images_swept for use in step.jobs),
+        swept=swept,
         anew=int(images) * max([1, *epochs]),
+        operations=swept * flops * passes,
         minutes=step.seconds / 60,
         megabytes=_bytes(generation, store) / 1e6,
         decisions=step.decisions,
