@@ -38,12 +38,26 @@ def read(store: Store) -> Generation:
     number = _GENERATION.value
     if number is None:
         return latest
+    return numbered(store, number, "generation")
+
+
+def numbered(store: Store, number: int, flag: str) -> Generation:
+    """Reads the generation of a number that a flag gives.
+
+    Args:
+        store: The work directory.
+        number: The number.
+        flag: The flag's name.
+
+    Raises:
+        UserError: If there is none, or it is damaged.
+    """
     # Later ones than the latest are there after a roll-back.
     numbers = store.numbers().generations
     if number not in numbers:
         there = ", ".join(map(str, numbers))
         raise UserError(
-            f"--generation={number}: work directory {store.root} has {there}; "
+            f"--{flag}={number}: work directory {store.root} has {there}; "
             "give one of these"
         )
     return store.read(number)

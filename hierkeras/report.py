@@ -76,14 +76,7 @@ def _against(store: Store, generation: Generation) -> Generation | None:
             f"--against={number}: that is the generation that the report is "
             "about; give another"
         )
-    numbers = store.numbers().generations
-    if number not in numbers:
-        there = ", ".join(map(str, numbers))
-        raise UserError(
-            f"--against={number}: work directory {store.root} has {there}; "
-            "give one of these, or 0"
-        )
-    return store.read(number)
+    return _generation_flag.numbered(store, number, "against")
 
 
 if __name__ == "__main__":

@@ -162,7 +162,8 @@ def test_what_flipped_is_shown(page):
 
 
 @pytest.fixture(scope="module")
-def chromium():
+def chromium(grown):
+    # Grown before: Playwright's event loop runs in this thread from here on.
     sync_api = pytest.importorskip("playwright.sync_api")
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     with sync_api.sync_playwright() as playwright:

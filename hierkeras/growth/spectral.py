@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy import linalg, sparse
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 
 Affinity: TypeAlias = sparse.csr_array
 FloatArray = npt.NDArray[np.float64]
@@ -83,7 +84,7 @@ class Spectrum:
         kmeans = KMeans(count, n_init=_KMEANS_RUNS, random_state=self._seed)
         with warnings.catch_warnings():
             # There may be fewer different rows than clusters.
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore", ConvergenceWarning)
             labels: IntArray = kmeans.fit_predict(rows)
         return labels.astype(np.int64)
 

@@ -94,3 +94,9 @@ def test_where_nothing_is_confused_there_are_clusters_all_the_same(as_if_large):
     nothing = sparse.csr_array((40, 40))
 
     assert set(Spectrum(nothing, 2).clusters(2)) <= {0, 1}
+
+
+def test_many_clusters_may_be_asked_for(as_if_large):
+    affinity, _ = planted((3,) * 30, density=0.9)
+
+    assert set(Spectrum(affinity, 30).clusters(30)) == set(range(30))

@@ -211,8 +211,6 @@ def _ask(
     is_inlined: bool,
 ) -> Below:
     """Asks those children that any row goes to."""
-    if len(children) == 1:
-        return child(children[0])
     size = 1
     while size * _GROUP < len(children):
         size *= _GROUP
@@ -222,6 +220,8 @@ def _ask(
         ask: Callable[[], Below] = functools.partial(
             _ask, child, group, needed, is_inlined
         )
+        if len(group) == 1:
+            ask = functools.partial(child, group[0])
         # Not inlined: under a condition that is false, each operation of an
         # inlined function would still be passed over one by one.
         if not is_inlined:

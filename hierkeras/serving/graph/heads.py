@@ -80,11 +80,13 @@ class Heads:
             fork: The branch, and what it says of n rows.
             rule: How a leaf's answer and the branch's become one.
             runs: bool of shape (n, k): which children run for which row.
-            features: float32 of shape (n, f).
+            features: Of shape (n, f), of any float type.
             leaf_numbers: Class to the number of its leaf.
             answers: What is answered without them.
         """
         tables = self._tables(fork, leaf_numbers)
+        # As Keras does it, where what is below runs in mixed precision.
+        features = tf.cast(features, tf.float32)
         asked = tf.reduce_any(runs, axis=0)
         asked = tf.where(tf.gather(asked, tables.numbers))[:, 0]
 

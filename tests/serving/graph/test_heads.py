@@ -39,6 +39,11 @@ def tree():
 @pytest.fixture(scope="module")
 def grown(images):
     """Networks of one body, each with a matrix of its own."""
+    return networks(images, "float32")
+
+
+def networks(images, dtype):
+    """Networks whose features are of some type."""
     import keras
 
     inputs = keras.Input((SIZE, SIZE, 3))
@@ -49,7 +54,7 @@ def grown(images):
         activation="tanh",
         kernel_initializer=keras.initializers.GlorotUniform(0),
     )(x)
-    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.GlobalAveragePooling2D(dtype=dtype)(x)
     models = {}
     made = tree()
     for seed, node in enumerate(made.nodes()):
@@ -93,6 +98,45 @@ def test_answers_are_those_of_the_tree_in_any_batch(grown, how):
             probabilities, expected.probabilities[some], atol=2e-5
         )
         np.testing.assert_array_equal(leaves, expected.leaves[some])
+
+
+def test_only_the_heads_that_rows_go_to_run(grown):
+    how = Routing("soft", 2, contention=0.5)
+    composite, graph = traced(grown, how)
+    ran, joined = [], composite._rule.joined
+
+    def noting(*arguments):
+        tf.py_function(lambda: ran.append(1), [], [])
+        return joined(*arguments)
+
+    composite._rule.joined = noting
+    graph(grown.images[:1])  # it is traced
+    found = set()
+    for row in range(24):
+        needed = set()
+
+        def noted(node, rows, needed=needed):
+            needed.add(node.name)
+            return grown.probabilities(node, rows)
+
+        route(grown.tree, noted, np.array([row]), how)
+        ran.clear()
+        graph(grown.images[row : row + 1])
+        assert len(ran) == len(needed) - 1  # the root is nobody's child
+        found.add(len(ran))
+    assert len(found) > 1
+
+
+def test_features_of_mixed_precision_are_those_that_keras_takes(images):
+    mixed = networks(images, "bfloat16")
+    rows = np.arange(32)
+    expected = route(mixed.tree, mixed.probabilities, rows, Routing("soft"))
+
+    composite, graph = traced(mixed, Routing("soft"))
+
+    assert list(composite._heads) == ["root"]
+    probabilities, _ = graph(mixed.images[rows])
+    np.testing.assert_allclose(probabilities, expected.probabilities, atol=1e-2)
 
 
 def test_the_matrices_are_stored_once(grown):
